@@ -1,0 +1,144 @@
+"""The one door to PostgreSQL: connecting, time-outs, and driver errors turned into ours."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, LiteralString, cast
+
+import psycopg
+from psycopg import errors as pg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from .errors import (
+    DatabaseError,
+    InterruptedRunError,
+    LedgerviewsError,
+    LockedError,
+    UnreachableError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .config import Settings
+
+MINIMUM_SERVER = 150000
+CONNECT_TIMEOUT_S = 10
+
+_SCHEME = re.compile(r"^postgres(?:ql)?(?:\+[a-z0-9_]+)?://", re.IGNORECASE)
+
+
+def conninfo(url: str | None) -> str:
+    """A libpq connection string for a URL of either style, a keyword string, or None (libpq's own PG*).
+
+    Raises UsageError without repeating the text, which may hold a password.
+    """
+    if url is None:
+        return ""
+    text = _SCHEME.sub("postgresql://", url.strip())
+    try:
+        return make_conninfo("", **conninfo_to_dict(text))
+    except psycopg.ProgrammingError:
+        raise UsageError(
+            "The database URL in LEDGERVIEWS_DATABASE_URL or DATABASE_URL cannot be read.",
+            hint="Write postgresql://user:password@host:5432/database, with %XX for special characters in "
+            "the password; it is not repeated here because it may hold one.",
+        ) from None
+
+
+def connect(settings: Settings, *, autocommit: bool = True, application: str = "ledgerviews") -> psycopg.Connection:
+    """Open a connection whose session cannot change what our SQL means.
+
+    Raises UnreachableError, and UsageError for a server older than PostgreSQL 15.
+    """
+    text = conninfo(settings.database_url)
+    given = conninfo_to_dict(text)
+    with translated(target=describe_target(settings)):
+        connection = psycopg.connect(
+            text,
+            autocommit=autocommit,
+            connect_timeout=given.get("connect_timeout") or CONNECT_TIMEOUT_S,
+            application_name=given.get("application_name") or application,
+        )
+    if connection.info.server_version < MINIMUM_SERVER:
+        version = connection.info.server_version
+        connection.close()
+        raise UsageError(f"The server is PostgreSQL {version // 10000}; ledgerviews needs 15 or later.")
+    return connection
+
+
+def set_timeouts(
+    connection: psycopg.Connection, *, lock_timeout_ms: int | None, statement_timeout_ms: int | None
+) -> None:
+    """Set the session's time-outs in milliseconds; None leaves the server's own."""
+    for name, value in (("lock_timeout", lock_timeout_ms), ("statement_timeout", statement_timeout_ms)):
+        if value is not None:
+            connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, str(value)])
+
+
+def describe_target(settings: Settings) -> str:
+    """Where a connection would go, for messages: host, port, database and user; never a password."""
+    import os  # noqa: PLC0415 (libpq reads these variables itself; this only tells the user)
+
+    given: dict[str, Any] = conninfo_to_dict(conninfo(settings.database_url))
+    host = given.get("host") or given.get("hostaddr") or os.environ.get("PGHOST") or "the local socket"
+    port = given.get("port") or os.environ.get("PGPORT") or "5432"
+    user = given.get("user") or os.environ.get("PGUSER")
+    database = given.get("dbname") or os.environ.get("PGDATABASE") or user
+    service = given.get("service") or os.environ.get("PGSERVICE")
+    if service and not given.get("host"):
+        return f"service {service!r}"
+    text = f"database {database!r} at {host}:{port}" if database else f"the server at {host}:{port}"
+    return f"{text} as {user!r}" if user else text
+
+
+@contextmanager
+def translated(*, target: str = "the database") -> Iterator[None]:
+    """Turn a driver's error inside the block into one of ours, with the cause and the mend."""
+    try:
+        yield
+    except psycopg.Error as exc:
+        raise translate(exc, target=target) from exc
+
+
+def translate(exc: psycopg.Error, *, target: str = "the database") -> LedgerviewsError:
+    """One of our errors for a driver's error."""
+    diag = exc.diag
+    message = diag.message_primary or str(exc).strip()
+    parts = [part for part in (diag.message_detail, diag.message_hint) if part]
+    hint = " ".join(parts) or None
+    if isinstance(exc, pg.LockNotAvailable):
+        return LockedError(message, hint=hint or "Try again, or raise the lock time-out (LEDGERVIEWS_LOCK_TIMEOUT).")
+    if isinstance(exc, pg.QueryCanceled):
+        if "statement timeout" in message:
+            return DatabaseError(
+                "The statement time-out passed; everything was rolled back.",
+                hint="Raise LEDGERVIEWS_STATEMENT_TIMEOUT (0 is no limit).",
+            )
+        return InterruptedRunError("Cancelled; everything was rolled back.")
+    if isinstance(exc, pg.InsufficientPrivilege):
+        return DatabaseError(f"{message} ({target}).", hint=hint or "Grant it, or connect as the owner.")
+    if diag.sqlstate is None or isinstance(exc, (pg.OperatorIntervention, pg.InvalidAuthorizationSpecification)):
+        return UnreachableError(f"Cannot reach {target}: {_connection_cause(exc)}", hint=_connection_hint(exc))
+    return DatabaseError(f"{message} (SQLSTATE {diag.sqlstate})", hint=hint)
+
+
+def query(connection: psycopg.Connection, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
+    """Rows of a packaged statement; the text comes from a .sql file of this package, never from a user."""
+    return connection.execute(cast("LiteralString", sql), params).fetchall()
+
+
+def _connection_cause(exc: psycopg.Error) -> str:
+    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+    return lines[0] if lines else type(exc).__name__
+
+
+def _connection_hint(exc: psycopg.Error) -> str:
+    text = str(exc)
+    if "timeout" in text or "timed out" in text:
+        return "The server did not answer: check the host, the port and the firewall between."
+    if "password authentication failed" in text or "no password supplied" in text:
+        return "Check the user and the password in LEDGERVIEWS_DATABASE_URL, DATABASE_URL or PGPASSWORD."
+    return "Set LEDGERVIEWS_DATABASE_URL, DATABASE_URL or libpq's PG* variables, and check that the server runs."
