@@ -1,0 +1,5 @@
+"""``python -m ledgerviews``."""
+
+from ledgerviews.cli import main
+
+main()

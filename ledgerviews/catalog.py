@@ -1,0 +1,188 @@
+"""What a team declares: sources that it reads and models that it publishes, and the graph between them.
+
+A models package holds ``sources.py`` with ``SOURCES`` and, anywhere below it, pairs of files: ``x.sql``
+(one plain SELECT that runs in psql as it is) beside ``x.py`` (its declaration, ``MODEL``).
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import DeclarationError, UsageError
+from .sqltext import MODEL_SCHEMA, qualified_names, statement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import ModuleType
+
+
+class Kind(StrEnum):
+    """What a model becomes in the database."""
+
+    VIEW = "view"
+    MATERIALIZED_VIEW = "materialized view"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A table of the application that models read.
+
+    ``columns`` maps each column that is read to the types it may have, separated by ``|``, in the words of
+    ``ledgerviews.schema.contract``: ``uuid``, ``text``, ``enum``, ``integer``, ``timestamp``, ``timestamptz`` …
+    """
+
+    schema: str = "public"
+    name: str
+    columns: Mapping[str, str] = field(hash=False)
+    description: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A published relation: its declaration, beside the SQL file of the same name.
+
+    Attributes:
+        path: the declaration's own file; name and SQL follow from it.
+        kind: view or materialized view.
+        description: one sentence, installed as the relation's comment.
+        grain: the columns of which one combination makes one row.
+        columns: every column, in order, with the line that is installed as its comment.
+        unique_key: the columns of the unique index; the grain for a materialized view, none for a view.
+    """
+
+    path: Path
+    kind: Kind
+    description: str
+    grain: tuple[str, ...]
+    columns: Mapping[str, str] = field(hash=False)
+
+    @classmethod
+    def beside(
+        cls, file: str, *, kind: Kind, description: str, grain: tuple[str, ...], columns: Mapping[str, str]
+    ) -> Model:
+        """Declare the model whose SQL stands beside ``file`` (pass ``__file__``)."""
+        model = cls(path=Path(file), kind=kind, description=description, grain=grain, columns=columns)
+        if missing := [name for name in grain if name not in columns]:
+            raise DeclarationError(f"Model {model.name}: grain names {', '.join(missing)}, no column of it.")
+        return model
+
+    @property
+    def name(self) -> str:
+        """The relation's name: that of the file."""
+        return self.path.stem
+
+    @property
+    def unique_key(self) -> tuple[str, ...]:
+        """The columns of the unique index that REFRESH … CONCURRENTLY needs."""
+        return self.grain if self.kind is Kind.MATERIALIZED_VIEW else ()
+
+    @cached_property
+    def sql(self) -> str:
+        """The SELECT as it is written, without its final semicolon."""
+        try:
+            return statement(self.path.with_suffix(".sql").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DeclarationError(
+                f"Model {self.name} has no {self.path.with_suffix('.sql').name} beside its declaration."
+            ) from None
+
+
+class Catalog:
+    """The sources and models of one team, checked, in dependency order."""
+
+    def __init__(self, sources: Iterable[Source], models: Iterable[Model]) -> None:
+        """Check the declarations against each other; raises DeclarationError."""
+        self.sources = {(source.schema, source.name): source for source in sources}
+        by_name: dict[str, Model] = {}
+        for model in models:
+            if model.name in by_name:
+                raise DeclarationError(f"Two models are named {model.name}: one model, one name, one place.")
+            if (MODEL_SCHEMA, model.name) in self.sources:
+                raise DeclarationError(f"Model {model.name} has the name of a source.")
+            by_name[model.name] = model
+        self.upstream = {name: _reads(model, by_name) for name, model in by_name.items()}
+        self.models = {name: by_name[name] for name in _ordered(self.upstream)}
+
+    def __getitem__(self, name: str) -> Model:
+        """The model of that name; a UsageError lists what there is."""
+        try:
+            return self.models[name]
+        except KeyError:
+            raise UsageError(
+                f"There is no model {name!r}.", hint="The models are: " + ", ".join(self.models) + "."
+            ) from None
+
+    def sources_of(self, name: str) -> list[Source]:
+        """The sources that a model's SELECT names itself."""
+        named = qualified_names(self.models[name].sql)
+        return [source for key, source in self.sources.items() if key in named]
+
+
+def load(dotted: str) -> Catalog:
+    """Import a models package by its dotted path and collect what it declares."""
+    package = _import(dotted)
+    sources: list[Source] = []
+    models: list[Model] = []
+    for module in _modules(package):
+        sources.extend(getattr(module, "SOURCES", ()))
+        if isinstance(model := getattr(module, "MODEL", None), Model):
+            models.append(model)
+    if not models:
+        raise DeclarationError(f"{dotted} declares no model.", hint="LEDGERVIEWS_MODELS names the package.")
+    declared = {model.path.with_suffix(".sql") for model in models}
+    folders = {path.parent for path in declared}
+    for orphan in sorted(file for folder in folders for file in folder.glob("*.sql") if file not in declared):
+        raise DeclarationError(f"{orphan.name} has no declaration {orphan.stem}.py beside it.")
+    return Catalog(sources, models)
+
+
+def _import(dotted: str) -> ModuleType:
+    try:
+        return importlib.import_module(dotted)
+    except ModuleNotFoundError as exc:
+        if exc.name is None or not (dotted == exc.name or dotted.startswith(exc.name + ".")):
+            raise
+        raise UsageError(
+            f"The models package {dotted!r} cannot be imported.",
+            hint="LEDGERVIEWS_MODELS is a dotted path; the package must be installed or on PYTHONPATH.",
+        ) from None
+
+
+def _modules(package: ModuleType) -> Iterable[ModuleType]:
+    """The package and all modules below it, but for its demonstration data (``DEMO``)."""
+    yield package
+    skipped = getattr(package, "DEMO", None)
+    for info in pkgutil.iter_modules(getattr(package, "__path__", ()), package.__name__ + "."):
+        if info.name != skipped:
+            module = importlib.import_module(info.name)
+            yield from _modules(module) if info.ispkg else [module]
+
+
+def _reads(model: Model, models: Mapping[str, Model]) -> frozenset[str]:
+    return frozenset(
+        name for schema, name in qualified_names(model.sql) if schema == MODEL_SCHEMA and name in models
+    )
+
+
+def _ordered(upstream: Mapping[str, frozenset[str]]) -> list[str]:
+    """Names so that each stands after all that it reads; ties in alphabetical order."""
+    sorter = TopologicalSorter(upstream)
+    try:
+        sorter.prepare()
+    except CycleError as exc:
+        raise DeclarationError(
+            "The models read each other in a circle: " + " -> ".join(reversed(exc.args[1])) + "."
+        ) from None
+    order: list[str] = []
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready())
+        order.extend(ready)
+        sorter.done(*ready)
+    return order

@@ -1,0 +1,70 @@
+"""The command line: parses, calls a library function, prints; catches only the project's own errors.
+
+Commands are imported when they are used, so ``--help`` loads no database driver.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from ledgerviews import __version__
+from ledgerviews.errors import EXIT_INTERRUPTED, LedgerviewsError
+
+_COMMANDS = {
+    "refresh": ("ledgerviews.cli.refresh", "Refresh the materialized views, all or some, in one transaction."),
+    "status": ("ledgerviews.cli.status", "Show each published relation and whether it is up to date."),
+    "db": ("ledgerviews.cli.db", "Install and change the relations: the packaged Alembic migrations."),
+    "dev": ("ledgerviews.cli.dev", "A real PostgreSQL for development, with made-up application rows."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and one-line helps, and imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order in which a user meets them."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command = getattr(importlib.import_module(_COMMANDS[cmd_name][0]), cmd_name)
+        assert isinstance(command, click.Command)  # noqa: S101
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="ledgerviews")
+def cli() -> None:
+    """Trusted daily figures as materialized views in the PostgreSQL that you already run.
+
+    The database is the one of LEDGERVIEWS_DATABASE_URL, else DATABASE_URL, else libpq's PG* variables.
+    """
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run a command and exit with its documented code (docs/operations.md)."""
+    try:
+        code = cli.main(args=argv, prog_name="ledgerviews", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("ledgerviews: interrupted.", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except KeyboardInterrupt:
+        click.echo("ledgerviews: interrupted.", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(exc.exit_code)
+    except LedgerviewsError as exc:
+        click.echo(f"ledgerviews: {exc}", err=True)
+        sys.exit(exc.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
