@@ -1,0 +1,67 @@
+"""``ledgerviews db``: the migrations, from an installed package, without an alembic.ini."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from ledgerviews.config import Settings
+
+
+@click.group()
+def db() -> None:
+    """Install and change the relations: the packaged Alembic migrations, in the schema ledgerviews.
+
+    The same as Alembic's own commands in a checkout; LEDGERVIEWS_MIGRATIONS names another team's revisions.
+    """
+
+
+@db.command()
+@click.argument("revision", default="head")
+@click.option("--sql", is_flag=True, help="Print the script for psql instead of running it.")
+def upgrade(*, revision: str, sql: bool) -> None:
+    """Upgrade the database to REVISION (default head).
+
+    First the application's tables are checked against what the relations read; where something is missing,
+    all of it is said and nothing is created.
+    """
+    from ledgerviews.schema import commands  # noqa: PLC0415 (loads Alembic)
+
+    with commands.progress(sys.stderr):
+        commands.upgrade(Settings.from_environment(), revision, sql=sql)
+
+
+@db.command()
+@click.argument("revision")
+@click.option("--sql", is_flag=True, help="Print the script for psql instead of running it (FROM:TO).")
+def downgrade(*, revision: str, sql: bool) -> None:
+    """Downgrade the database to REVISION: a revision, -1 for one step, or base for nothing of ours."""
+    from ledgerviews.schema import commands  # noqa: PLC0415 (loads Alembic)
+
+    with commands.progress(sys.stderr):
+        commands.downgrade(Settings.from_environment(), revision, sql=sql)
+
+
+@db.command()
+def current() -> None:
+    """Print the revision that the database is at."""
+    from ledgerviews.schema import commands  # noqa: PLC0415 (loads Alembic)
+
+    commands.current(Settings.from_environment())
+
+
+@db.command()
+def history() -> None:
+    """Print the revisions that this package has, newest first."""
+    from ledgerviews.schema import commands  # noqa: PLC0415 (loads Alembic)
+
+    commands.history(Settings.from_environment())
+
+
+@db.command()
+def check() -> None:
+    """Leave with exit code 4 where the database is not at the newest revision."""
+    from ledgerviews.schema import commands  # noqa: PLC0415 (loads Alembic)
+
+    commands.check(Settings.from_environment())

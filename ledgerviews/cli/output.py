@@ -1,0 +1,97 @@
+"""How commands print: results to stdout, progress to stderr, ``--json`` as one versioned object."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+JSON_VERSION = 1
+_WIDE = 200  # a table that is piped is not folded
+
+
+def print_json(command: str, content: dict[str, Any]) -> None:
+    """Print one object: its version, the command, and the content."""
+    click.echo(json.dumps({"version": JSON_VERSION, "command": command, **content}, default=_plain))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+    """Print a table; the columns named in ``right`` are aligned to the right."""
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 (a tenth of a second that --json does not need)
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console() if sys.stdout.isatty() else Console(width=_WIDE)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", no_wrap=not console.is_terminal)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+
+
+@contextmanager
+def progress(waiting: str) -> Iterator[Callable[[str], None]]:
+    """Give a function that shows a line on stderr; a terminal gets a spinner with the time as well."""
+    if not sys.stderr.isatty():
+        yield lambda line: click.echo(line, err=True)
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    ) as bar:
+        task = bar.add_task(waiting)
+
+        def show(line: str) -> None:
+            console.print(line, markup=False, highlight=False)
+            bar.update(task, description=line)
+
+        yield show
+
+
+def count(number: int | None) -> str:
+    """A count for people: with thousands separators, or a dash."""
+    return "-" if number is None else f"{number:,}"
+
+
+def size(number: int | None) -> str:
+    """A size in bytes for people, as psql writes it."""
+    if number is None:
+        return "-"
+    value, unit = float(number), "bytes"
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):  # noqa: B007 (the unit that was reached)
+        if value < 10_240 or unit == "TB":  # noqa: PLR2004 (psql changes the unit there)
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}"
+
+
+def moment(value: datetime | None) -> str:
+    """A time for people, in UTC to the second."""
+    from datetime import UTC  # noqa: PLC0415
+
+    return "never" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, (date, datetime)):
+        return value.isoformat()
+    raise TypeError(type(value).__name__)

@@ -1,0 +1,56 @@
+"""Is the database at the state that this package knows? Asked before a refresh and by ``status``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ledgerviews import revisions
+from ledgerviews.errors import DriftError
+from ledgerviews.queries import query
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from ledgerviews.config import Settings
+
+
+def require_current(connection: psycopg.Connection, settings: Settings) -> None:
+    """Raise DriftError unless the engine is installed and the database is at the packaged revision."""
+    if problem := drift(connection, settings):
+        raise problem
+
+
+def drift(connection: psycopg.Connection, settings: Settings) -> DriftError | None:
+    """What keeps the database from being at this package's revision, or None."""
+    database = connection.info.dbname
+    engine, version_table = connection.execute(query("installed")).fetchall()[0]
+    if not engine:
+        return DriftError(
+            f"ledgerviews is not installed in database {database!r}.", hint="Run `ledgerviews db upgrade`."
+        )
+    if settings.migrations is None:
+        return None
+    installed = (
+        frozenset(row[0] for row in connection.execute(query("database_heads"))) if version_table else frozenset()
+    )
+    packaged = revisions.heads(settings.migrations)
+    if installed == packaged:
+        return None
+    return _compared(database, installed, packaged, revisions.known(settings.migrations))
+
+
+def _compared(
+    database: str, installed: frozenset[str], packaged: frozenset[str], known: frozenset[str]
+) -> DriftError:
+    at = ", ".join(sorted(installed)) or "no revision"
+    head = ", ".join(sorted(packaged))
+    if unknown := installed - known:
+        return DriftError(
+            f"Database {database!r} is at revision {', '.join(sorted(unknown))}, which this package does not "
+            f"have; its newest is {head}.",
+            hint="Upgrade the package ledgerviews here to the one that migrated the database.",
+        )
+    return DriftError(
+        f"A migration is pending: database {database!r} is at {at}, the package at {head}.",
+        hint="Run `ledgerviews db upgrade` (or `alembic upgrade head`).",
+    )

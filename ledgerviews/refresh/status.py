@@ -1,0 +1,140 @@
+"""What stands in the database, beside what the code declares."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from ledgerviews import db
+from ledgerviews.catalog import load
+from ledgerviews.queries import query
+
+from .preflight import drift
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    import psycopg
+
+    from ledgerviews.config import Settings
+
+UP_TO_DATE = "up to date"
+CHANGED = "changed in code"
+NOT_INSTALLED = "not installed"
+NOT_DECLARED = "not declared"
+GONE = "dropped by hand"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelationStatus:
+    """One published relation; what does not apply to its kind is None.
+
+    Attributes:
+        schema: where it stands.
+        name: its name.
+        kind: view or materialized view.
+        rows: exact count, of a populated materialized view.
+        size_bytes: with its indexes.
+        populated: whether it can be read.
+        last_refresh: end of the last refresh that was committed.
+        definition: one of the module's constants: whether code and database agree.
+    """
+
+    schema: str
+    name: str
+    kind: str
+    rows: int | None = None
+    size_bytes: int | None = None
+    populated: bool | None = None
+    last_refresh: datetime | None = None
+    definition: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastRun:
+    """The latest run that was begun, whatever became of it."""
+
+    run_id: int
+    state: str
+    started_at: datetime
+    finished_at: datetime | None
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """All of it; ``problem`` and ``hint`` say what keeps the database from being at the packaged revision."""
+
+    relations: tuple[RelationStatus, ...]
+    last_run: LastRun | None
+    problem: str | None
+    hint: str | None
+
+    @property
+    def current(self) -> bool:
+        """Whether code and database agree in everything."""
+        return self.problem is None and all(relation.definition == UP_TO_DATE for relation in self.relations)
+
+
+def status(settings: Settings) -> Status:
+    """Read the state of every published relation in one connection; changes nothing."""
+    catalog = load(settings.models)
+    declared = {(settings.schema, model.name): model for model in catalog.models.values()}
+    with closing(db.connect(settings)) as connection, db.translated(target=db.describe_target(settings)):
+        connection.execute("SET default_transaction_read_only = on")
+        problem = drift(connection, settings)
+        (engine, _), *_ = connection.execute(query("installed")).fetchall()
+        rows = connection.execute(query("relations")).fetchall() if engine else []
+        runs = connection.execute(query("last_run")).fetchall() if engine else []
+        found = [_found(connection, row, {key: model.sql for key, model in declared.items()}) for row in rows]
+    seen = {(relation.schema, relation.name) for relation in found}
+    missing = [
+        RelationStatus(schema=schema, name=name, kind=str(model.kind), definition=NOT_INSTALLED)
+        for (schema, name), model in declared.items()
+        if (schema, name) not in seen
+    ]
+    order = {key: position for position, key in enumerate(declared)}
+    return Status(
+        relations=tuple(
+            sorted([*found, *missing], key=lambda r: (order.get((r.schema, r.name), len(order)), r.schema, r.name))
+        ),
+        last_run=LastRun(**dict(zip(LastRun.__dataclass_fields__, runs[0], strict=True))) if runs else None,
+        problem=problem.message if problem else None,
+        hint=problem.hint if problem else None,
+    )
+
+
+def _found(
+    connection: psycopg.Connection, row: tuple[Any, ...], declared: Mapping[tuple[str, str], str]
+) -> RelationStatus:
+    schema, name, kind, definition, found_kind, populated, size_bytes, last_refresh = row
+    stored = found_kind == "materialized view"
+    return RelationStatus(
+        schema=schema,
+        name=name,
+        kind=kind,
+        rows=_count(connection, schema, name) if stored and populated else None,
+        size_bytes=size_bytes,
+        populated=populated if stored else None,
+        last_refresh=last_refresh,
+        definition=_definition(
+            declared.get((schema, name)), installed=definition, kind=kind, found_kind=found_kind
+        ),
+    )
+
+
+def _definition(declared: str | None, *, installed: str, kind: str, found_kind: str | None) -> str:
+    if found_kind != kind:
+        return GONE
+    if declared is None:
+        return NOT_DECLARED
+    return UP_TO_DATE if declared.strip() == installed.strip() else CHANGED
+
+
+def _count(connection: psycopg.Connection, schema: str, name: str) -> int:
+    statement = sql.SQL("SELECT pg_catalog.count(*) FROM {}").format(sql.Identifier(schema, name))
+    return int(connection.execute(statement).fetchall()[0][0])

@@ -1,0 +1,71 @@
+"""Where the revisions are and which one is the newest, read as text: no Alembic is imported.
+
+``ledgerviews refresh`` compares the newest packaged revision with the database's before each run, and
+importing Alembic for that would cost half a second.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from pathlib import Path
+
+from .config import PACKAGED_MIGRATIONS
+from .errors import UsageError
+
+
+def location(migrations: str) -> Path:
+    """The folder of ``package:folder`` or of a path; raises UsageError when there is none.
+
+    The packaged migrations stand inside the package in a wheel and beside it in a checkout.
+    """
+    package, colon, folder = migrations.partition(":")
+    if colon and "/" not in package:
+        spec = importlib.util.find_spec(package)
+        roots = [Path(root) for root in (spec.submodule_search_locations or ())] if spec else []
+        candidates = [root / folder for root in roots]
+        if migrations == PACKAGED_MIGRATIONS:
+            candidates += [root.parent / folder for root in roots]
+    else:
+        candidates = [Path(migrations)]
+    for candidate in candidates:
+        if (candidate / "versions").is_dir():
+            return candidate
+    raise UsageError(
+        f"There are no migrations at {migrations!r}.",
+        hint="LEDGERVIEWS_MIGRATIONS is package:folder or a path, to the folder that holds env.py and versions/.",
+    )
+
+
+def heads(migrations: str) -> frozenset[str]:
+    """The revisions that no other one builds on."""
+    known = _graph(location(migrations))
+    return frozenset(known) - frozenset(parent for parents in known.values() for parent in parents)
+
+
+def known(migrations: str) -> frozenset[str]:
+    """All revisions that stand at the location."""
+    return frozenset(_graph(location(migrations)))
+
+
+def _graph(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Each revision with those that it builds on."""
+    graph: dict[str, tuple[str, ...]] = {}
+    for path in sorted((folder / "versions").glob("*.py")):
+        values = _literals(path)
+        if isinstance(revision := values.get("revision"), str):
+            down = values.get("down_revision")
+            graph[revision] = (down,) if isinstance(down, str) else tuple(down or ())
+    return graph
+
+
+def _literals(path: Path) -> dict[str, str | tuple[str, ...] | None]:
+    """The values of ``revision`` and ``down_revision`` in a revision file."""
+    found: dict[str, str | tuple[str, ...] | None] = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        for target in targets:
+            if isinstance(target, ast.Name) and target.id in {"revision", "down_revision"}:
+                value = node.value  # type: ignore[union-attr]
+                found[target.id] = ast.literal_eval(value) if value is not None else None
+    return found

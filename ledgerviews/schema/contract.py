@@ -1,0 +1,118 @@
+"""The source contract: what the relations read, against what the database has. The comparison is pure.
+
+A contract maps ``schema.table`` to its columns and the types that each may have, in these words:
+``text`` (varchar and all character types), ``enum``, ``integer`` (2, 4 or 8 bytes), ``number`` (double
+precision, real, numeric), ``uuid``, ``json``, ``jsonb``, ``date``, ``boolean``, ``timestamp`` (without time
+zone), ``timestamptz``. Alternatives stand between ``|``. A domain counts as the type below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ledgerviews.errors import LedgerviewsError
+from ledgerviews.queries import query
+
+if TYPE_CHECKING:
+    import psycopg
+
+Contract = Mapping[str, Mapping[str, str]]
+
+_WORDS = {
+    "int2": "integer",
+    "int4": "integer",
+    "int8": "integer",
+    "float4": "number",
+    "float8": "number",
+    "numeric": "number",
+    "bool": "boolean",
+}
+
+
+class ContractError(LedgerviewsError):
+    """The application's tables lack something that the relations read; nothing was created."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundColumn:
+    """A column as the catalog has it; ``word`` is its type in the contract's words."""
+
+    word: str
+    type_name: str
+    readable: bool
+
+
+Found = Mapping[tuple[str, str], Mapping[str, FoundColumn]]
+
+
+def check(connection: psycopg.Connection, contracts: Iterable[Contract]) -> None:
+    """Read the catalog once and raise one ContractError that lists every fault of all the contracts."""
+    wanted = list(contracts)
+    names = sorted({key.rpartition(".")[2] for contract in wanted for key in contract})
+    if not names:
+        return
+    rows = connection.execute(query("source_columns"), {"names": names}).fetchall()
+    found = _collect(rows)
+    faults = list(dict.fromkeys(fault for contract in wanted for fault in compare(contract, found)))
+    if faults:
+        info = connection.info
+        raise ContractError(
+            f"Database {info.dbname!r} (as {info.user!r}) lacks what the relations read; nothing was created:\n"
+            + "\n".join(f"  - {fault}" for fault in faults),
+            hint="Run the application's own migrations first, or point LEDGERVIEWS_DATABASE_URL at the right "
+            "database; then run `alembic upgrade head` again.",
+        )
+
+
+def compare(contract: Contract, found: Found) -> list[str]:
+    """One line for each table or column at fault: what was expected, what was found, where it was looked for."""
+    faults: list[str] = []
+    for key, columns in contract.items():
+        schema, _, name = key.rpartition(".")
+        table = found.get((schema, name))
+        if table is None:
+            elsewhere = sorted(other for other, same in found if same == name)
+            also = f"; there is one in schema {', '.join(elsewhere)}" if elsewhere else ""
+            faults.append(
+                f"{key}: expected a table with {_listed(columns)}; found no such table in schema {schema}{also}"
+            )
+            continue
+        for column, words in columns.items():
+            faults.extend(_column_faults(f"{key}.{column}", words, table.get(column)))
+    return faults
+
+
+def _column_faults(label: str, words: str, column: FoundColumn | None) -> Iterable[str]:
+    accepted = {word.strip() for word in words.split("|")}
+    expected = " or ".join(sorted(accepted))
+    if column is None:
+        yield f"{label}: expected {expected}; found no such column"
+    elif column.word not in accepted:
+        yield f"{label}: expected {expected}; found {column.type_name}"
+    elif not column.readable:
+        yield f"{label}: expected the right to SELECT; found none (GRANT SELECT on it to this role)"
+
+
+def _collect(rows: Iterable[tuple[Any, ...]]) -> Found:
+    found: dict[tuple[str, str], dict[str, FoundColumn]] = {}
+    for schema, table, column, type_name, base_type, type_kind, type_category, readable in rows:
+        columns = found.setdefault((schema, table), {})
+        if column is not None:
+            columns[column] = FoundColumn(
+                word=_word(base_type, type_kind, type_category), type_name=type_name, readable=readable
+            )
+    return found
+
+
+def _word(base_type: str, type_kind: str, type_category: str) -> str:
+    if type_kind == "e":
+        return "enum"
+    if type_category == "S":
+        return "text"
+    return _WORDS.get(base_type, base_type)
+
+
+def _listed(columns: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {words.replace(' | ', ' or ')}" for name, words in columns.items())

@@ -1,0 +1,544 @@
+-- Engine version 1: reading functions, the registry of published relations, the run log, and the refresh.
+-- Frozen: a change is version 2 beside it. Every name is schema-qualified, because PostgreSQL 17 and later
+-- refresh under search_path = pg_catalog, pg_temp, and a procedure with a SET clause could not COMMIT.
+
+CREATE TABLE ledgerviews.engine (
+    version integer NOT NULL,
+    installed_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row)
+);
+COMMENT ON TABLE ledgerviews.engine IS 'Version of the SQL engine that is installed in this schema.';
+INSERT INTO ledgerviews.engine (version) VALUES (1);
+
+-- Reading what the field's two forms of a type hold -------------------------------------------------------
+
+CREATE FUNCTION ledgerviews.utc(value timestamp without time zone) RETURNS timestamp without time zone
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN value;
+COMMENT ON FUNCTION ledgerviews.utc(timestamp without time zone) IS 'The UTC time that the value holds.';
+
+CREATE FUNCTION ledgerviews.utc(value timestamp with time zone) RETURNS timestamp without time zone
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN value AT TIME ZONE 'UTC';
+COMMENT ON FUNCTION ledgerviews.utc(timestamp with time zone) IS 'The UTC time that the value holds.';
+
+CREATE FUNCTION ledgerviews.utc_or_null(value timestamp without time zone) RETURNS timestamp without time zone
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN value >= timestamp '0001-01-01 00:00:00' AND value < timestamp '10000-01-01 00:00:00' THEN value
+END;
+COMMENT ON FUNCTION ledgerviews.utc_or_null(timestamp without time zone) IS
+'The UTC time, or NULL where it is infinite or outside the years 1 to 9999.';
+
+CREATE FUNCTION ledgerviews.utc_or_null(value timestamp with time zone) RETURNS timestamp without time zone
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN (value AT TIME ZONE 'UTC') >= timestamp '0001-01-01 00:00:00'
+    AND (value AT TIME ZONE 'UTC') < timestamp '10000-01-01 00:00:00' THEN value AT TIME ZONE 'UTC'
+END;
+COMMENT ON FUNCTION ledgerviews.utc_or_null(timestamp with time zone) IS
+'The UTC time, or NULL where it is infinite or outside the years 1 to 9999.';
+
+CREATE FUNCTION ledgerviews.utc_day(value timestamp without time zone) RETURNS date
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN value >= timestamp '0001-01-01 00:00:00' AND value < timestamp '10000-01-01 00:00:00' THEN value::date
+    ELSE date '0001-01-01'
+END;
+COMMENT ON FUNCTION ledgerviews.utc_day(timestamp without time zone) IS
+'The UTC day; 0001-01-01 where the time is NULL, infinite or outside the years 1 to 9999, so that a key is never NULL.';
+
+CREATE FUNCTION ledgerviews.utc_day(value timestamp with time zone) RETURNS date
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN (value AT TIME ZONE 'UTC') >= timestamp '0001-01-01 00:00:00'
+    AND (value AT TIME ZONE 'UTC') < timestamp '10000-01-01 00:00:00' THEN (value AT TIME ZONE 'UTC')::date
+    ELSE date '0001-01-01'
+END;
+COMMENT ON FUNCTION ledgerviews.utc_day(timestamp with time zone) IS
+'The UTC day; 0001-01-01 where the time is NULL, infinite or outside the years 1 to 9999, so that a key is never NULL.';
+
+-- A json value may be no jsonb: \u0000, half a surrogate pair, a number past numeric, nesting past the stack.
+-- Catching errors needs subtransactions, which parallel workers cannot have: hence PARALLEL UNSAFE.
+CREATE FUNCTION ledgerviews.json_salvage(value json) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE PARALLEL UNSAFE
+AS $body$
+DECLARE
+    v_text text := value::text;
+BEGIN
+    BEGIN
+        RETURN v_text::jsonb;
+    EXCEPTION WHEN OTHERS THEN
+        NULL;
+    END;
+    BEGIN
+        v_text := pg_catalog.regexp_replace(
+            v_text,
+            '\\u0000'
+            '|\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])'
+            '|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}',
+            '\\ufffd', 'g');
+        RETURN v_text::jsonb;
+    EXCEPTION WHEN OTHERS THEN
+        NULL;
+    END;
+    BEGIN
+        v_text := pg_catalog.regexp_replace(
+            v_text, '-?[0-9]+(\.[0-9]+)?[eE][-+]?[0-9]{4,}|-?[0-9]{1000,}(\.[0-9]+)?([eE][-+]?[0-9]+)?', 'null', 'g');
+        RETURN v_text::jsonb;
+    EXCEPTION WHEN OTHERS THEN
+        RETURN NULL;
+    END;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.json_salvage(json) IS
+'The value as jsonb with what jsonb cannot hold replaced; NULL where that is not enough. Never raises.';
+
+CREATE FUNCTION ledgerviews.json_safe(value json) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL UNSAFE
+RETURN CASE
+    WHEN pg_catalog.octet_length(value::text) < 4000
+    AND value::text !~ '\\u(0000|[dD][89a-fA-F])|[eE][-+]?[0-9]{4}|[0-9]{1000}' THEN value::text::jsonb
+    ELSE ledgerviews.json_salvage(value)
+END;
+COMMENT ON FUNCTION ledgerviews.json_safe(json) IS 'The value as jsonb, by way of json_salvage where a plain cast could raise.';
+
+CREATE FUNCTION ledgerviews.json_array_size(value jsonb) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN pg_catalog.jsonb_typeof(value) = 'array' THEN pg_catalog.jsonb_array_length(value) ELSE 0 END;
+COMMENT ON FUNCTION ledgerviews.json_array_size(jsonb) IS 'Number of elements; 0 where the value is no array.';
+
+CREATE FUNCTION ledgerviews.json_array_size(value json) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL UNSAFE
+RETURN ledgerviews.json_array_size(ledgerviews.json_safe(value));
+COMMENT ON FUNCTION ledgerviews.json_array_size(json) IS 'Number of elements; 0 where the value is no array.';
+
+CREATE FUNCTION ledgerviews.json_first(value jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN pg_catalog.jsonb_typeof(value) = 'array' THEN value -> 0 END;
+COMMENT ON FUNCTION ledgerviews.json_first(jsonb) IS 'The first element; NULL where the value is no array.';
+
+CREATE FUNCTION ledgerviews.json_first(value json) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL UNSAFE
+RETURN ledgerviews.json_first(ledgerviews.json_safe(value));
+COMMENT ON FUNCTION ledgerviews.json_first(json) IS 'The first element; NULL where the value is no array.';
+
+CREATE FUNCTION ledgerviews.json_text(value jsonb, key text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN pg_catalog.jsonb_typeof(value -> key) = 'string' THEN value ->> key END;
+COMMENT ON FUNCTION ledgerviews.json_text(jsonb, text) IS 'The string under the key; NULL where there is none.';
+
+CREATE FUNCTION ledgerviews.json_number(value jsonb, key text) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN pg_catalog.jsonb_typeof(value -> key) <> 'number' THEN NULL
+    WHEN pg_catalog.abs((value -> key)::numeric) > 1.7976931348623157e308 THEN NULL
+    WHEN pg_catalog.abs((value -> key)::numeric) < 2.5e-324 THEN 0
+    ELSE (value -> key)::numeric::double precision
+END;
+COMMENT ON FUNCTION ledgerviews.json_number(jsonb, text) IS
+'The number under the key as double precision; NULL where there is none that fits.';
+
+-- What is installed, and what was run ---------------------------------------------------------------------
+
+CREATE TABLE ledgerviews.relation (
+    schema_name text NOT NULL,
+    relation_name text NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('view', 'materialized view')),
+    definition text NOT NULL,
+    unique_key text[] NOT NULL,
+    installed_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    PRIMARY KEY (schema_name, relation_name)
+);
+COMMENT ON TABLE ledgerviews.relation IS 'The published relations as migrations installed them.';
+COMMENT ON COLUMN ledgerviews.relation.definition IS 'The SELECT as it was written, before it was moved to schema_name.';
+COMMENT ON COLUMN ledgerviews.relation.unique_key IS 'Columns of the unique index; empty for a view.';
+
+CREATE TABLE ledgerviews.run (
+    run_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    state text NOT NULL DEFAULT 'running'
+        CHECK (state IN ('running', 'succeeded', 'failed', 'cancelled', 'locked', 'crashed')),
+    mode text NOT NULL,
+    requested text[],
+    requested_by text NOT NULL DEFAULT SESSION_USER,
+    application_name text NOT NULL DEFAULT pg_catalog.current_setting('application_name'),
+    backend_pid integer NOT NULL DEFAULT pg_catalog.pg_backend_pid(),
+    backend_started_at timestamptz,
+    started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    finished_at timestamptz,
+    failed_relation text,
+    sqlstate text,
+    error text
+);
+COMMENT ON TABLE ledgerviews.run IS 'One row for each call of ledgerviews.refresh; a crashed one is closed by the next.';
+COMMENT ON COLUMN ledgerviews.run.state IS
+'running, succeeded, failed, cancelled, locked (another refresh held the lock) or crashed.';
+COMMENT ON COLUMN ledgerviews.run.requested IS 'The names that were asked for; NULL is all.';
+
+CREATE TABLE ledgerviews.run_relation (
+    run_id bigint NOT NULL REFERENCES ledgerviews.run (run_id) ON DELETE CASCADE,
+    position integer NOT NULL,
+    schema_name text NOT NULL,
+    relation_name text NOT NULL,
+    method text NOT NULL CHECK (method IN ('concurrently', 'first fill', 'blocking')),
+    started_at timestamptz NOT NULL,
+    finished_at timestamptz NOT NULL,
+    rows_before bigint NOT NULL,
+    rows_after bigint NOT NULL,
+    rows_inserted bigint NOT NULL,
+    rows_updated bigint,
+    rows_deleted bigint NOT NULL,
+    PRIMARY KEY (run_id, position)
+);
+CREATE INDEX run_relation_by_name ON ledgerviews.run_relation (schema_name, relation_name, run_id);
+COMMENT ON TABLE ledgerviews.run_relation IS 'One row for each relation that a run refreshed; committed with its figures.';
+COMMENT ON COLUMN ledgerviews.run_relation.rows_updated IS
+'Rows whose key stayed and whose values changed; NULL where the server does not count (track_counts off).';
+
+CREATE TABLE ledgerviews.refresh_lock ();
+COMMENT ON TABLE ledgerviews.refresh_lock IS
+'Locked by a refresh before it takes its snapshot, so that one runs at a time and the waiter sees what was committed meanwhile.';
+
+-- Refreshing ----------------------------------------------------------------------------------------------
+
+CREATE VIEW ledgerviews.materialized_view AS
+WITH RECURSIVE managed AS (
+    SELECT
+        c.oid AS relation,
+        r.schema_name,
+        r.relation_name,
+        c.relispopulated AS populated
+    FROM ledgerviews.relation AS r
+    JOIN pg_catalog.pg_namespace AS n ON n.nspname = r.schema_name
+    JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = r.relation_name AND c.relkind = 'm'
+    WHERE r.kind = 'materialized view'
+),
+
+reads AS (
+    SELECT DISTINCT
+        w.ev_class AS relation,
+        d.refobjid AS upstream
+    FROM pg_catalog.pg_rewrite AS w
+    JOIN pg_catalog.pg_depend AS d
+        ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+        AND d.objid = w.oid
+        AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+        AND d.deptype = 'n'
+        AND d.refobjid <> w.ev_class
+),
+
+reaches AS (
+    SELECT
+        m.relation,
+        s.upstream
+    FROM managed AS m
+    JOIN reads AS s ON s.relation = m.relation
+    UNION
+    SELECT
+        p.relation,
+        s.upstream
+    FROM reaches AS p
+    JOIN reads AS s ON s.relation = p.upstream
+)
+
+SELECT
+    m.relation,
+    m.schema_name,
+    m.relation_name,
+    m.populated,
+    ARRAY(
+        SELECT u.relation
+        FROM reaches AS p
+        JOIN managed AS u ON u.relation = p.upstream
+        WHERE p.relation = m.relation
+        ORDER BY u.relation
+    ) AS upstream,
+    (
+        SELECT i.indexrelid
+        FROM pg_catalog.pg_index AS i
+        WHERE i.indrelid = m.relation
+            AND i.indisunique AND i.indisvalid AND i.indimmediate
+            AND i.indpred IS NULL AND i.indexprs IS NULL
+        ORDER BY i.indnkeyatts, i.indexrelid
+        LIMIT 1
+    ) AS unique_index
+FROM managed AS m;
+COMMENT ON VIEW ledgerviews.materialized_view IS
+'The published materialized views with all published ones that they read, at any depth, and the index that CONCURRENTLY needs.';
+
+CREATE PROCEDURE ledgerviews.refresh(
+    IN relations text[] DEFAULT NULL,
+    IN mode text DEFAULT 'concurrently',
+    IN upstream boolean DEFAULT true,
+    IN wait boolean DEFAULT true,
+    INOUT run_id bigint DEFAULT NULL
+)
+LANGUAGE plpgsql
+AS $body$
+DECLARE
+    v_name text;
+    v_found oid[];
+    v_wanted oid[];
+    v_mart record;
+    v_key text;
+    v_method text;
+    v_started timestamptz;
+    v_position integer := 0;
+    v_total integer;
+    v_before bigint;
+    v_after bigint;
+    v_inserted bigint;
+    v_updated bigint;
+    v_written bigint;
+    v_removed bigint;
+    v_locked boolean := false;
+    v_current text;
+    v_state text;
+    v_sqlstate text;
+    v_message text;
+    v_detail text;
+    v_hint text;
+BEGIN
+    IF mode IS NULL OR mode NOT IN ('concurrently', 'blocking') THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_parameter_value',
+            MESSAGE = pg_catalog.format('There is no refresh mode %L.', mode),
+            HINT = 'The modes are concurrently and blocking.';
+    END IF;
+
+    -- A run whose backend is gone has crashed. backend_start is hidden from a role that may not see it.
+    UPDATE ledgerviews.run AS r
+    SET state = 'crashed', finished_at = pg_catalog.clock_timestamp(), error = 'The session ended before the run did.'
+    WHERE r.state = 'running'
+        AND NOT EXISTS (
+            SELECT FROM pg_catalog.pg_stat_activity AS a
+            WHERE a.pid = r.backend_pid AND a.pid <> pg_catalog.pg_backend_pid()
+                AND (a.backend_start IS NULL OR r.backend_started_at IS NULL OR a.backend_start = r.backend_started_at)
+        );
+    INSERT INTO ledgerviews.run AS r (mode, requested, backend_started_at)
+    SELECT refresh.mode, refresh.relations, a.backend_start
+    FROM (SELECT) AS always
+    LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = pg_catalog.pg_backend_pid()
+    RETURNING r.run_id INTO run_id;
+    COMMIT;
+
+    -- The lock comes before the snapshot: nothing between here and LOCK TABLE may read.
+    SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+    BEGIN
+        IF wait THEN
+            LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE;
+        ELSE
+            LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE NOWAIT;
+        END IF;
+        v_locked := true;
+        SET LOCAL jit = off;
+        IF pg_catalog.pg_size_bytes(pg_catalog.current_setting('work_mem')) < 67108864 THEN
+            SET LOCAL work_mem = '64MB';
+        END IF;
+
+        SELECT pg_catalog.array_agg(m.relation) INTO v_wanted FROM ledgerviews.materialized_view AS m;
+        IF relations IS NOT NULL THEN
+            v_wanted := ARRAY[]::oid[];
+            FOREACH v_name IN ARRAY relations LOOP
+                SELECT pg_catalog.array_agg(m.relation) INTO v_found
+                FROM ledgerviews.materialized_view AS m
+                WHERE v_name IN (m.relation_name, m.schema_name || '.' || m.relation_name);
+                IF v_found IS NULL OR pg_catalog.cardinality(v_found) > 1 THEN
+                    RAISE EXCEPTION USING
+                        ERRCODE = 'undefined_table',
+                        MESSAGE = CASE
+                            WHEN v_found IS NULL THEN pg_catalog.format('%s is no published materialized view of this database.', v_name)
+                            ELSE pg_catalog.format('%s is published in more than one schema.', v_name)
+                        END,
+                        HINT = COALESCE(
+                            'Published here: ' || (
+                                SELECT pg_catalog.string_agg(m.schema_name || '.' || m.relation_name, ', ' ORDER BY m.schema_name, m.relation_name)
+                                FROM ledgerviews.materialized_view AS m
+                            ) || '.',
+                            'None is installed: run alembic upgrade head.');
+                END IF;
+                v_wanted := v_wanted || v_found;
+            END LOOP;
+            IF upstream THEN
+                SELECT pg_catalog.array_agg(DISTINCT w.relation) INTO v_wanted
+                FROM (
+                    SELECT pg_catalog.unnest(v_wanted) AS relation
+                    UNION
+                    SELECT pg_catalog.unnest(m.upstream) FROM ledgerviews.materialized_view AS m WHERE m.relation = ANY (v_wanted)
+                ) AS w;
+            END IF;
+        END IF;
+
+        SELECT pg_catalog.string_agg(m.schema_name || '.' || m.relation_name, ', ' ORDER BY m.schema_name, m.relation_name)
+        INTO v_name
+        FROM ledgerviews.materialized_view AS m
+        WHERE m.relation = ANY (m.upstream);
+        IF v_name IS NOT NULL THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'invalid_recursion',
+                MESSAGE = 'These materialized views read each other in a circle: ' || v_name || '.',
+                HINT = 'Break the circle in the views between them.';
+        END IF;
+
+        SELECT pg_catalog.string_agg(r.schema_name || '.' || r.relation_name, ', ' ORDER BY r.schema_name, r.relation_name)
+        INTO v_name
+        FROM ledgerviews.relation AS r
+        WHERE r.kind = 'materialized view'
+            AND (refresh.relations IS NULL OR r.relation_name = ANY (refresh.relations) OR r.schema_name || '.' || r.relation_name = ANY (refresh.relations))
+            AND NOT EXISTS (
+                SELECT FROM ledgerviews.materialized_view AS m
+                WHERE m.schema_name = r.schema_name AND m.relation_name = r.relation_name
+            );
+        IF v_name IS NOT NULL THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'undefined_table',
+                MESSAGE = 'Installed by a migration, but no longer a materialized view in this database: ' || v_name || '.',
+                HINT = 'Downgrade and upgrade the revision that creates it (ledgerviews db downgrade, ledgerviews db upgrade).';
+        END IF;
+
+        v_total := pg_catalog.cardinality(v_wanted);
+        -- One that reads more published views than another never comes before it.
+        FOR v_mart IN
+            SELECT m.*
+            FROM ledgerviews.materialized_view AS m
+            WHERE m.relation = ANY (v_wanted)
+            ORDER BY pg_catalog.cardinality(m.upstream), m.schema_name, m.relation_name
+        LOOP
+            v_position := v_position + 1;
+            v_current := v_mart.schema_name || '.' || v_mart.relation_name;
+            v_started := pg_catalog.clock_timestamp();
+            IF v_mart.unique_index IS NULL AND mode = 'concurrently' THEN
+                RAISE EXCEPTION USING
+                    ERRCODE = 'object_not_in_prerequisite_state',
+                    MESSAGE = 'Cannot refresh ' || v_current || ' concurrently: it has no unique index on columns only.',
+                    HINT = 'Declare its grain and run alembic upgrade head, or pass --blocking (mode => ''blocking'').';
+            END IF;
+            v_method := CASE
+                WHEN NOT v_mart.populated THEN 'first fill'
+                WHEN mode = 'blocking' THEN 'blocking'
+                ELSE 'concurrently'
+            END;
+            RAISE NOTICE '[%/%] %: %', v_position, v_total, v_current,
+                CASE v_method
+                    WHEN 'first fill' THEN 'first fill, by a plain REFRESH'
+                    WHEN 'blocking' THEN 'REFRESH that blocks its readers'
+                    ELSE 'REFRESH CONCURRENTLY'
+                END;
+
+            -- Rows are told apart by the unique index's columns; without one (blocking only) by the whole row.
+            SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY k.ordinality)
+            INTO v_key
+            FROM pg_catalog.pg_index AS i
+            CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (attnum, ordinality)
+            JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+            WHERE i.indexrelid = v_mart.unique_index AND k.ordinality <= i.indnkeyatts;
+            v_before := 0;
+            IF v_mart.populated THEN
+                EXECUTE pg_catalog.format(
+                    'CREATE TEMPORARY TABLE ledgerviews_before ON COMMIT DROP AS SELECT %s%s FROM %I.%I AS m',
+                    COALESCE(v_key, 'm::pg_catalog.text AS whole'),
+                    CASE WHEN v_method = 'blocking' THEN ', m::pg_catalog.text AS ledgerviews_row' ELSE '' END,
+                    v_mart.schema_name, v_mart.relation_name);
+                GET DIAGNOSTICS v_before = ROW_COUNT;
+            END IF;
+            v_written := pg_catalog.pg_stat_get_xact_tuples_inserted(v_mart.relation);
+            v_removed := pg_catalog.pg_stat_get_xact_tuples_deleted(v_mart.relation);
+
+            EXECUTE pg_catalog.format(
+                'REFRESH MATERIALIZED VIEW %s %I.%I',
+                CASE WHEN v_method = 'concurrently' THEN 'CONCURRENTLY' ELSE '' END,
+                v_mart.schema_name, v_mart.relation_name);
+
+            EXECUTE pg_catalog.format('SELECT pg_catalog.count(*) FROM %I.%I', v_mart.schema_name, v_mart.relation_name)
+            INTO v_after;
+            v_written := pg_catalog.pg_stat_get_xact_tuples_inserted(v_mart.relation) - v_written;
+            v_removed := pg_catalog.pg_stat_get_xact_tuples_deleted(v_mart.relation) - v_removed;
+            v_updated := 0;
+            IF NOT v_mart.populated THEN
+                v_inserted := v_after;
+            ELSIF v_method = 'concurrently' AND v_written = 0 AND v_removed = 0
+                AND pg_catalog.current_setting('track_counts')::boolean THEN
+                v_inserted := 0;
+            ELSE
+                EXECUTE pg_catalog.format(
+                    'SELECT pg_catalog.count(*) FILTER (WHERE o.ledgerviews_old IS NULL), %s '
+                    'FROM (SELECT %s, m::pg_catalog.text AS ledgerviews_row FROM %I.%I AS m) AS n '
+                    'LEFT JOIN (SELECT *, true AS ledgerviews_old FROM pg_temp.ledgerviews_before) AS o USING (%s)',
+                    CASE
+                        WHEN v_method = 'blocking'
+                            THEN 'pg_catalog.count(*) FILTER (WHERE o.ledgerviews_row <> n.ledgerviews_row)'
+                        ELSE 'NULL::bigint'
+                    END,
+                    COALESCE(v_key, 'm::pg_catalog.text AS whole'),
+                    v_mart.schema_name, v_mart.relation_name,
+                    COALESCE(v_key, 'whole'))
+                INTO v_inserted, v_updated;
+                IF v_method = 'concurrently' AND pg_catalog.current_setting('track_counts')::boolean THEN
+                    v_updated := v_written - v_inserted;
+                END IF;
+            END IF;
+            INSERT INTO ledgerviews.run_relation (
+                run_id, position, schema_name, relation_name, method, started_at, finished_at,
+                rows_before, rows_after, rows_inserted, rows_updated, rows_deleted
+            ) VALUES (
+                refresh.run_id, v_position, v_mart.schema_name, v_mart.relation_name, v_method,
+                v_started, pg_catalog.clock_timestamp(),
+                v_before, v_after, v_inserted, v_updated, v_before - (v_after - v_inserted)
+            );
+            IF v_mart.populated THEN
+                DROP TABLE pg_temp.ledgerviews_before;
+            END IF;
+        END LOOP;
+        v_current := NULL;
+        UPDATE ledgerviews.run AS r
+        SET state = 'succeeded', finished_at = pg_catalog.clock_timestamp()
+        WHERE r.run_id = refresh.run_id;
+    EXCEPTION WHEN OTHERS OR query_canceled THEN
+        GET STACKED DIAGNOSTICS
+            v_sqlstate = RETURNED_SQLSTATE, v_message = MESSAGE_TEXT,
+            v_detail = PG_EXCEPTION_DETAIL, v_hint = PG_EXCEPTION_HINT;
+        v_state := CASE
+            WHEN v_sqlstate = '57014' THEN 'cancelled'
+            WHEN v_sqlstate = '55P03' AND NOT v_locked THEN 'locked'
+            ELSE 'failed'
+        END;
+    END;
+    IF v_state IS NULL THEN
+        COMMIT;
+        RETURN;
+    END IF;
+
+    ROLLBACK;
+    UPDATE ledgerviews.run AS r
+    SET state = v_state, finished_at = pg_catalog.clock_timestamp(),
+        sqlstate = v_sqlstate, error = v_message, failed_relation = v_current
+    WHERE r.run_id = refresh.run_id;
+    COMMIT;
+    IF v_state = 'locked' THEN
+        v_message := 'Another refresh is running.';
+        v_hint := 'Wait for it (--wait), or look at it: ledgerviews status.';
+    ELSIF v_current IS NOT NULL AND pg_catalog.strpos(v_message, v_current) = 0 THEN
+        v_message := 'Refreshing ' || v_current || ': ' || v_message;
+    END IF;
+    RAISE EXCEPTION USING ERRCODE = v_sqlstate, MESSAGE = v_message, DETAIL = v_detail, HINT = v_hint;
+END
+$body$;
+COMMENT ON PROCEDURE ledgerviews.refresh(text[], text, boolean, boolean, bigint) IS
+'Refresh the published materialized views in one transaction and one snapshot; call it outside a transaction block. '
+'relations: names, NULL for all; mode: concurrently or blocking; upstream: take along what they read; wait: for a running refresh.';
+
+CREATE PROCEDURE ledgerviews.refresh(
+    IN relation text,
+    IN mode text DEFAULT 'concurrently',
+    IN upstream boolean DEFAULT true,
+    IN wait boolean DEFAULT true,
+    INOUT run_id bigint DEFAULT NULL
+)
+LANGUAGE plpgsql
+AS $body$
+BEGIN
+    CALL ledgerviews.refresh(ARRAY[relation], mode, upstream, wait, run_id);
+END
+$body$;
+COMMENT ON PROCEDURE ledgerviews.refresh(text, text, boolean, boolean, bigint) IS
+'Refresh one published materialized view and what it reads, in one transaction and one snapshot.';

@@ -1,0 +1,23 @@
+-- Takes engine version 1 out again. RESTRICT throughout: what still uses it stops the downgrade by name.
+DROP PROCEDURE ledgerviews.refresh(text, text, boolean, boolean, bigint);
+DROP PROCEDURE ledgerviews.refresh(text[], text, boolean, boolean, bigint);
+DROP VIEW ledgerviews.materialized_view;
+DROP TABLE ledgerviews.refresh_lock;
+DROP TABLE ledgerviews.run_relation;
+DROP TABLE ledgerviews.run;
+DROP TABLE ledgerviews.relation;
+DROP FUNCTION ledgerviews.json_number(jsonb, text);
+DROP FUNCTION ledgerviews.json_text(jsonb, text);
+DROP FUNCTION ledgerviews.json_first(json);
+DROP FUNCTION ledgerviews.json_first(jsonb);
+DROP FUNCTION ledgerviews.json_array_size(json);
+DROP FUNCTION ledgerviews.json_array_size(jsonb);
+DROP FUNCTION ledgerviews.json_safe(json);
+DROP FUNCTION ledgerviews.json_salvage(json);
+DROP FUNCTION ledgerviews.utc_day(timestamp with time zone);
+DROP FUNCTION ledgerviews.utc_day(timestamp without time zone);
+DROP FUNCTION ledgerviews.utc_or_null(timestamp with time zone);
+DROP FUNCTION ledgerviews.utc_or_null(timestamp without time zone);
+DROP FUNCTION ledgerviews.utc(timestamp with time zone);
+DROP FUNCTION ledgerviews.utc(timestamp without time zone);
+DROP TABLE ledgerviews.engine;

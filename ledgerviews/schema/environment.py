@@ -1,0 +1,127 @@
+"""What an Alembic env.py runs: our revisions beside the application's, safely.
+
+In order: the source contract of all pending revisions, read-only; the lock and CREATE SCHEMA, committed;
+one transaction for each revision. Whatever goes wrong is a CommandError, which Alembic prints in a line.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import sqlalchemy
+from alembic import context
+from alembic.util import CommandError
+from sqlalchemy import exc as sqlalchemy_errors
+
+from ledgerviews import db
+from ledgerviews.config import MIGRATION_LOCK_TIMEOUT_MS, Settings
+from ledgerviews.errors import LedgerviewsError, LockedError
+
+from . import contract
+from .engine_versions import SCHEMA
+from .operations import SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from alembic.runtime.migration import MigrationContext
+
+QUEUE_TIMEOUT_MS = 60_000
+"""How long a deploy waits for another one that is migrating, in milliseconds."""
+
+ADVISORY_LOCK = 7883955017441862001  # any constant; shown by pg_locks while a migration runs
+CONTRACT = "source_contract"
+"""The name in a revision's module that holds its frozen source contract."""
+
+
+def run_migrations(*, target_metadata: sqlalchemy.MetaData | None = None) -> None:
+    """Run the command that Alembic was given; the whole body of an env.py.
+
+    The version table is ``ledgerviews.alembic_version``; tables that are not ours are never looked at.
+    """
+    options: dict[str, Any] = {
+        "target_metadata": target_metadata if target_metadata is not None else sqlalchemy.MetaData(),
+        "version_table_schema": SCHEMA,
+        "include_name": lambda _name, kind, _parents: kind == "schema",
+        "transaction_per_migration": True,
+    }
+    try:
+        settings = context.config.attributes.get(SETTINGS) or Settings.from_environment()
+        context.config.attributes[SETTINGS] = settings
+        if context.is_offline_mode():
+            _offline(options)
+        else:
+            _online(settings, options)
+    except LedgerviewsError as exc:
+        raise CommandError(str(exc)) from exc
+    except psycopg.Error as exc:
+        raise CommandError(str(error := db.translate(exc))) from error
+    except sqlalchemy_errors.DBAPIError as exc:
+        if not isinstance(exc.orig, psycopg.Error):
+            raise
+        raise CommandError(str(error := db.translate(exc.orig))) from error
+
+
+def _offline(options: dict[str, Any]) -> None:
+    context.configure(dialect_name="postgresql", literal_binds=True, **options)
+    migration = context.get_context()
+    if not migration.get_current_heads():
+        migration.impl.static_output(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA};\n")
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _online(settings: Settings, options: dict[str, Any]) -> None:
+    with closing(db.connect(settings, autocommit=False, application="ledgerviews migrate")) as raw:
+        engine = sqlalchemy.create_engine(
+            "postgresql+psycopg://", creator=lambda: raw, poolclass=sqlalchemy.StaticPool
+        )
+        with engine.connect() as connection:
+            connection.rollback()  # what SQLAlchemy asked the server at the start
+            context.configure(connection=connection, **options)
+            migration = context.get_context()
+            if migration.opts.get("destination_rev") is None:
+                # A command that only looks (check, current, revision) creates no version table.
+                migration.opts["dont_mutate"] = True
+            else:
+                _prepare(raw, migration, settings)
+            connection.rollback()
+            with context.begin_transaction():
+                context.run_migrations()
+
+
+def _prepare(raw: psycopg.Connection, migration: MigrationContext, settings: Settings) -> None:
+    """Check the pending contracts, then queue behind other deploys and make the schema."""
+    contract.check(raw, _pending_contracts(migration))
+    raw.rollback()
+    db.set_timeouts(raw, lock_timeout_ms=QUEUE_TIMEOUT_MS, statement_timeout_ms=None)
+    try:
+        raw.execute("SELECT pg_catalog.pg_advisory_lock(%s)", [ADVISORY_LOCK])
+    except psycopg.errors.LockNotAvailable:
+        raise LockedError(
+            f"Another migration of {raw.info.dbname!r} has been running for {QUEUE_TIMEOUT_MS // 1000} s; "
+            "nothing was changed.",
+            hint="Let it end, or find it in pg_stat_activity (application_name 'ledgerviews migrate').",
+        ) from None
+    lock_timeout_ms = settings.lock_timeout_ms
+    db.set_timeouts(
+        raw,
+        lock_timeout_ms=MIGRATION_LOCK_TIMEOUT_MS if lock_timeout_ms is None else lock_timeout_ms,
+        statement_timeout_ms=settings.statement_timeout_ms,
+    )
+    # Asked first, because IF NOT EXISTS wants the right to create schemas even where there is one.
+    if not raw.execute("SELECT pg_catalog.to_regnamespace(%s)", [SCHEMA]).fetchall()[0][0]:
+        raw.execute(f"CREATE SCHEMA {SCHEMA}")
+    raw.commit()
+
+
+def _pending_contracts(migration: MigrationContext) -> Iterator[contract.Contract]:
+    """The frozen contracts of the revisions that this command is going to apply."""
+    heads = migration.get_current_heads()
+    for step in migration.opts["fn"](heads, migration):
+        if getattr(step, "is_upgrade", False) and (revision := getattr(step, "revision", None)) is not None:
+            wanted = getattr(revision.module, CONTRACT, None)
+            if wanted:
+                yield wanted

@@ -1,0 +1,194 @@
+"""Alembic operations for revisions: ``op.ledgerviews_engine``, ``…_create_view`` and their like.
+
+They are frozen: an old revision calls them with the text that it installed, for ever. Each runs online and
+offline (``--sql``), and sends its SQL as it is written: no colon or percent sign means anything in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from alembic.operations import MigrateOperation, Operations
+
+from ledgerviews.config import Settings
+
+from . import engine_versions, statements
+
+SETTINGS = "ledgerviews_settings"
+"""The key under which an Alembic Config's attributes carry the Settings."""
+
+
+@Operations.register_operation("ledgerviews_engine")
+@dataclass(frozen=True)
+class EngineOp(MigrateOperation):
+    """Bring the SQL engine to a version; 0 takes it out."""
+
+    version: int
+    previous: int | None = None
+
+    @classmethod
+    def ledgerviews_engine(cls, operations: Operations, *, version: int, previous: int | None = None) -> None:
+        """Install or change the engine in the schema ``ledgerviews``.
+
+        Args:
+            operations: Alembic's own.
+            version: the version to reach; 0 takes the engine out (refused while relations are published).
+            previous: the version that stands there; read from the database where it is not said, and taken
+                for ``version - 1`` (or the latest, for 0) offline.
+        """
+        operations.invoke(cls(version, previous))
+
+
+@Operations.register_operation("ledgerviews_create_view")
+@Operations.register_operation("ledgerviews_create_materialized_view")
+@dataclass(frozen=True)
+class CreateOp(MigrateOperation):
+    """Create a published relation with its comments, unique index and entry in the registry."""
+
+    name: str
+    kind: str
+    definition: str
+    reads: Sequence[str]
+    comment: str
+    columns: Mapping[str, str]
+    unique_key: Sequence[str] = ()
+
+    @classmethod
+    def ledgerviews_create_view(  # noqa: PLR0913 (the frozen form of a declaration)
+        cls,
+        operations: Operations,
+        name: str,
+        definition: str,
+        *,
+        comment: str,
+        columns: Mapping[str, str],
+        reads: Sequence[str] = (),
+    ) -> None:
+        """Create a view in the target schema.
+
+        Args:
+            operations: Alembic's own.
+            name: the relation's name.
+            definition: one SELECT, written against ``public``.
+            comment: the relation's comment.
+            columns: each column with its comment.
+            reads: the published relations that the definition names, to be moved with it.
+        """
+        operations.invoke(cls(name, "view", definition, reads, comment, columns))
+
+    @classmethod
+    def ledgerviews_create_materialized_view(  # noqa: PLR0913 (the frozen form of a declaration)
+        cls,
+        operations: Operations,
+        name: str,
+        definition: str,
+        *,
+        unique_key: Sequence[str],
+        comment: str,
+        columns: Mapping[str, str],
+        reads: Sequence[str] = (),
+    ) -> None:
+        """Create a materialized view, unpopulated unless LEDGERVIEWS_POPULATE is set; see the view's arguments.
+
+        ``unique_key`` names the columns of the unique index that REFRESH … CONCURRENTLY needs.
+        """
+        operations.invoke(cls(name, "materialized view", definition, reads, comment, columns, unique_key))
+
+
+@Operations.register_operation("ledgerviews_drop_view")
+@Operations.register_operation("ledgerviews_drop_materialized_view")
+@dataclass(frozen=True)
+class DropOp(MigrateOperation):
+    """Drop a published relation and its entry in the registry."""
+
+    name: str
+    kind: str
+
+    @classmethod
+    def ledgerviews_drop_view(cls, operations: Operations, name: str) -> None:
+        """Drop a view; what still reads it stops this."""
+        operations.invoke(cls(name, "view"))
+
+    @classmethod
+    def ledgerviews_drop_materialized_view(cls, operations: Operations, name: str) -> None:
+        """Drop a materialized view; what still reads it stops this."""
+        operations.invoke(cls(name, "materialized view"))
+
+
+@Operations.implementation_for(EngineOp)
+def _engine(operations: Operations, operation: EngineOp) -> None:
+    previous = operation.previous
+    if previous is None:
+        previous = _assumed_version(operation.version) if _offline(operations) else _installed_version(operations)
+    _run(operations, f"CREATE SCHEMA IF NOT EXISTS {engine_versions.SCHEMA};\n")
+    _run(operations, engine_versions.script(previous, operation.version))
+
+
+@Operations.implementation_for(CreateOp)
+def _create(operations: Operations, operation: CreateOp) -> None:
+    settings = _settings(operations)
+    _run(
+        operations,
+        statements.create(
+            schema=settings.schema,
+            name=operation.name,
+            kind=operation.kind,
+            definition=operation.definition,
+            reads=operation.reads,
+            comment=operation.comment,
+            columns=operation.columns,
+            unique_key=operation.unique_key,
+            populate=settings.populate,
+        ),
+    )
+
+
+@Operations.implementation_for(DropOp)
+def _drop(operations: Operations, operation: DropOp) -> None:
+    _run(
+        operations,
+        statements.drop(schema=_settings(operations).schema, name=operation.name, kind=operation.kind),
+    )
+
+
+def _settings(operations: Operations) -> Settings:
+    """The settings of this run; from the environment where another env.py runs the revision."""
+    config = operations.get_context().config
+    settings = config.attributes.get(SETTINGS) if config is not None else None
+    return settings if isinstance(settings, Settings) else Settings.from_environment()
+
+
+def _offline(operations: Operations) -> bool:
+    return bool(operations.get_context().as_sql)
+
+
+def _assumed_version(version: int) -> int:
+    return version - 1 if version else engine_versions.LATEST
+
+
+def _installed_version(operations: Operations) -> int:
+    cursor = _cursor(operations)
+    cursor.execute("SELECT pg_catalog.to_regclass('ledgerviews.engine') IS NOT NULL")
+    if not cursor.fetchone()[0]:
+        return 0
+    cursor.execute("SELECT version FROM ledgerviews.engine")
+    row = cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+def _run(operations: Operations, script: str) -> None:
+    """Run a script of any number of statements as it is written, or print it offline."""
+    if not script:
+        return
+    if _offline(operations):
+        operations.get_context().impl.static_output(script)
+    else:
+        # The driver's own cursor: SQLAlchemy would read :name and %% in the text.
+        _cursor(operations).execute(script)
+
+
+def _cursor(operations: Operations) -> Any:
+    connection = operations.get_bind()
+    return connection.connection.cursor()
