@@ -1,0 +1,161 @@
+# `make` alone lists what there is. Needs Linux, Python 3.11 or later, git and make; root or not.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.ONESHELL:
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+.SHELLFLAGS := -euc
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?=
+VENV ?= .venv
+JOBS ?= 2
+PYTEST_ARGS ?=
+EVENTS ?= 100000
+DAYS ?= 365
+
+BIN := $(VENV)/bin
+LEDGERVIEWS := $(BIN)/ledgerviews
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(LOCK_ARGS)
+
+# What a user's shell is set to must change neither what is installed nor which database is touched.
+unexport PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_USER PIP_REQUIRE_HASHES
+unexport LEDGERVIEWS_DATABASE_URL LEDGERVIEWS_SCHEMA LEDGERVIEWS_MODELS LEDGERVIEWS_MIGRATIONS
+unexport LEDGERVIEWS_LOCK_TIMEOUT LEDGERVIEWS_STATEMENT_TIMEOUT LEDGERVIEWS_POPULATE DATABASE_URL
+unexport PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGPASSWORD PGPASSFILE PGSERVICE PGSERVICEFILE PGOPTIONS
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# pip's cache lies in HOME; where there is none that can be written, pip must not make one.
+PIP_CACHE := $(shell [ -d "$${HOME:-}" ] && [ -w "$$HOME" ] || echo --no-cache-dir)
+
+# An environment that was moved, or whose Python is gone, is made anew.
+ifneq ($(wildcard $(VENV)/.packages),)
+$(shell { [ "$$(cat $(VENV)/.packages)" = "$$(pwd -P)" ] && $(BIN)/python -c ''; } 2>/dev/null \
+	|| rm -f $(VENV)/.packages)
+endif
+
+.PHONY: help
+help: ## List the targets.
+	@echo "make demo         a real PostgreSQL with a year of rows, the marts in it, and the figures printed"
+	echo "make clean-demo   remove the demo's server and all its data"
+	echo "make test         environment, lint, types, import contracts, SQL, and the whole suite"
+	echo "make lint         all of that but the suite"
+	echo "make format       bring the Python files into shape"
+	echo "make build        the wheel and the source distribution, in dist/"
+	echo "make lock         pin the packages anew (LOCK_ARGS=--upgrade for newer ones)"
+	echo "make clean        remove the environment and what the tools left"
+	echo
+	echo "PYTHON=python3.13 picks the interpreter, VENV=… the folder of the environment,"
+	echo "PYTEST_ARGS='-k refresh' a part of the suite."
+
+# --- environment ------------------------------------------------------------------------------------
+
+# A candidate counts when it runs: pyenv leaves commands behind that only fail.
+$(VENV)/.packages: requirements.txt
+	@found= lacking=
+	for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do
+		"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue
+		if "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then found=$$python; break; fi
+		lacking=$${lacking:-$$("$$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')}
+	done
+	if [ -z "$$found" ]; then
+		if [ -n "$$lacking" ]; then
+			echo "make: this Python cannot make environments; install the package $$lacking (Debian, Ubuntu)." >&2
+		else
+			echo "make: no working Python 3.11 or later among: $(or $(PYTHON),python3 python3.14 … python3.11)." >&2
+		fi
+		exit 1
+	fi
+	echo "== environment: $$("$$found" --version) in $(VENV), packages of requirements.txt (under a minute)"
+	"$$found" -m venv --clear "$(VENV)"
+	$(BIN)/python -m pip install --quiet $(PIP_CACHE) --require-hashes -r requirements.txt
+	pwd -P > $@
+
+$(VENV)/.installed: $(VENV)/.packages pyproject.toml
+	@$(BIN)/python -m pip install --quiet $(PIP_CACHE) --no-deps --no-build-isolation -e .
+	touch $@
+
+.PHONY: environment
+environment: $(VENV)/.installed ## The virtual environment, with the pinned packages and this one, editable.
+
+# --- checks -----------------------------------------------------------------------------------------
+
+.PHONY: test
+test: lint ## Everything that CI checks.
+	@echo "== tests"
+	$(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+
+# sqlfluff: queries hold placeholders; the engine is frozen SQL in its own layout, so there it checks that
+# the SQL parses, and the capitals.
+.PHONY: lint
+lint: $(VENV)/.installed ## Whatever needs no server.
+	@echo "== packages";         $(BIN)/python -m pip check
+	echo "== style";             $(BIN)/ruff check --quiet .; $(BIN)/ruff format --quiet --check .
+	echo "== types";             $(BIN)/mypy
+	echo "== import contracts";  $(BIN)/lint-imports --no-logo
+	echo "== SQL"
+	$(BIN)/sqlfluff lint ledgerviews/models
+	$(BIN)/sqlfluff lint --templater placeholder --exclude-rules references,structure ledgerviews/queries
+	$(BIN)/sqlfluff lint --exclude-rules ambiguous,capitalisation.literals,layout,references,structure \
+		ledgerviews/schema/engine
+
+.PHONY: format
+format: $(VENV)/.installed
+	@$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# --- demo -------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(VENV)/.installed ## A server of its own in .ledgerviews/; a second run attaches to it.
+	@echo "== PostgreSQL";                $(LEDGERVIEWS) dev start
+	LEDGERVIEWS_DATABASE_URL=$$($(LEDGERVIEWS) dev url); export LEDGERVIEWS_DATABASE_URL
+	query() { $(LEDGERVIEWS) dev psql -- -X "$$@"; }
+	echo "== application tables"
+	rows=$$(query -Atc "SELECT to_regclass('public.suggestion_events') IS NOT NULL" )
+	[ "$$rows" = f ] || rows=$$(query -Atc "SELECT EXISTS (SELECT FROM public.suggestion_events)")
+	if [ "$$rows" = t ]; then
+		echo "The tables have rows already; they stay as they are."
+	else
+		$(LEDGERVIEWS) dev seed --events $(EVENTS) --days $(DAYS)
+	fi
+	echo "== alembic upgrade head";      $(BIN)/alembic upgrade head
+	echo "== ledgerviews refresh";       $(LEDGERVIEWS) refresh
+	echo "== the last ten days of public.mart_suggestions_kpis"
+	query -P pager=off -P null=∅ -P footer=off -c "
+		SELECT * FROM (
+			SELECT created_date AS day, events_total AS events, events_model AS model,
+				events_heuristic AS heuristic, events_auto AS auto,
+				round(avg_candidate_count_overall::numeric, 2) AS candidates_per_event,
+				round(accept_rate_overall::numeric, 3) AS accept_rate
+			FROM public.mart_suggestions_kpis ORDER BY created_date DESC LIMIT 10
+		) AS latest ORDER BY day"
+	echo "Next:"
+	echo "  $(LEDGERVIEWS) dev psql                          look around"
+	echo "  $(LEDGERVIEWS) dev seed --events 1000 --days 1 && LEDGERVIEWS_DATABASE_URL=\$$($(LEDGERVIEWS) dev url) $(LEDGERVIEWS) refresh"
+	echo "                                                   add rows and refresh again"
+	echo "  $(LEDGERVIEWS) dev stop                          stop the server; make clean-demo removes it"
+
+.PHONY: clean-demo
+clean-demo: ## Removes the demo's server folder; installs nothing to find that there is none.
+	@if [ -x $(LEDGERVIEWS) ]; then $(LEDGERVIEWS) dev remove; else echo "There is no environment, so no demo."; fi
+
+# --- packages ---------------------------------------------------------------------------------------
+
+.PHONY: build
+build: $(VENV)/.installed ## Wheel and source distribution.
+	@$(BIN)/python -m build --no-isolation
+
+# The image's set is the part of the pinned one that runs, and the backend that builds the package.
+.PHONY: lock
+lock: $(VENV)/.installed ## Needs the package index.
+	@$(COMPILE) pyproject.toml --extra dev -o requirements.txt
+	echo 'hatchling' | $(COMPILE) pyproject.toml - -c requirements.txt -o requirements-image.txt
+	grep -c == requirements.txt requirements-image.txt
+
+.PHONY: clean
+clean:
+	@rm -rf "$(VENV)" build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
