@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 import psycopg
@@ -32,8 +32,8 @@ ROOT = Path(__file__).parent.parent
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 SERVERS, RUN = "LEDGERVIEWS_TEST_SERVERS", "LEDGERVIEWS_TEST_RUN"
 
-# Few settings, each for speed; a test that needs another one sets it for its session.
-SETTINGS = {"max_connections": "100", "autovacuum": "off", "jit": "off"}
+# Autovacuum would only compete with the tests; all else is as users have it.
+SETTINGS = {"autovacuum": "off"}
 
 
 class RunCli(Protocol):
@@ -106,16 +106,17 @@ class PgServer:
 
     def janitor(self, dbname: str, *, template: str | None = None) -> DatabaseJanitor:
         """pytest-postgresql's maker of databases."""
-        needed = inspect.signature(DatabaseJanitor).parameters["version"].default is inspect.Parameter.empty
-        return DatabaseJanitor(
-            user=self.user,
-            host=self.host,
-            port=self.port,
-            dbname=dbname,
-            template_dbname=template,
-            password=self.password,
-            **({"version": self.version} if needed else {}),  # from 10 on, naming it warns
-        )
+        named: dict[str, Any] = {
+            "user": self.user,
+            "host": self.host,
+            "port": self.port,
+            "dbname": dbname,
+            "template_dbname": template,
+            "password": self.password,
+        }
+        if inspect.signature(DatabaseJanitor).parameters["version"].default is inspect.Parameter.empty:
+            named["version"] = self.version  # older releases of pytest-postgresql need it; newer ones warn
+        return DatabaseJanitor(**named)
 
 
 def to_text(servers: list[PgServer]) -> str:
