@@ -70,11 +70,11 @@ $(VENV)/.packages: requirements.txt
 	fi
 	echo "== environment: $$("$$found" --version) in $(VENV), packages of requirements.txt (under a minute)"
 	"$$found" -m venv --clear "$(VENV)"
-	$(BIN)/python -m pip install --quiet $(PIP_CACHE) --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install -qq $(PIP_CACHE) --require-hashes -r requirements.txt
 	pwd -P > $@
 
 $(VENV)/.installed: $(VENV)/.packages pyproject.toml
-	@$(BIN)/python -m pip install --quiet $(PIP_CACHE) --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip install -qq $(PIP_CACHE) --no-deps --no-build-isolation -e .
 	touch $@
 
 .PHONY: environment
