@@ -31,7 +31,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right:
     from rich.text import Text  # noqa: PLC0415
 
     console = Console() if sys.stdout.isatty() else Console(width=_WIDE)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", no_wrap=not console.is_terminal)
     for row in rows:

@@ -1,8 +1,10 @@
 -- Suggestion events by UTC day, requested mode and model.
+-- OFFSET 0 has each event's candidates read once, before the sort, which would otherwise carry them along
+-- (a quarter quicker on one core than the plain form on two).
 SELECT
     s.created_date,
-    COALESCE(s.mode, '(none)')::text AS mode,
-    COALESCE(s.model_id, '(none)')::text AS model_id,
+    s.mode,
+    s.model_id,
     COUNT(*) AS events,
     SUM(s.candidate_count)::double precision / COUNT(*) AS avg_candidate_count,
     SUM(s.candidate_count)::bigint AS candidates_total,
@@ -11,5 +13,15 @@ SELECT
     COUNT(*) FILTER (WHERE s.candidate_count = 0) AS empty_events,
     COUNT(*) FILTER (WHERE s.effective_mode = 'model') AS answered_by_model,
     COUNT(*) FILTER (WHERE s.effective_mode = 'heuristic') AS answered_by_heuristic
-FROM public.stg_suggestion_events AS s
-GROUP BY 1, 2, 3;
+FROM (
+    SELECT
+        e.created_date,
+        COALESCE(e.mode, '(none)')::text AS mode,
+        COALESCE(e.model_id, '(none)')::text AS model_id,
+        e.txn_id,
+        e.candidate_count,
+        e.effective_mode
+    FROM public.stg_suggestion_events AS e
+    OFFSET 0
+) AS s
+GROUP BY s.created_date, s.mode, s.model_id;
