@@ -39,8 +39,11 @@ def environment() -> dict[str, str]:
     return {**kept, "LC_ALL": "C", "TZ": "UTC"}
 
 
-def initialise(folder: Folder, binaries: Binaries, account: Account, *, throwaway: bool) -> None:
-    """Make the data folder beside its place and move it there whole, so a half-made one is never used."""
+def initialise(folder: Folder, binaries: Binaries, account: Account, *, alive: int, throwaway: bool) -> None:
+    """Make the data folder beside its place and move it there whole, so a half-made one is never used.
+
+    The program holds the file ``alive`` open: after a kill of ours, the next start waits for its end.
+    """
     unfinished = folder.path / "data.new"
     if unfinished.exists():
         shutil.rmtree(unfinished)
@@ -59,7 +62,7 @@ def initialise(folder: Folder, binaries: Binaries, account: Account, *, throwawa
     if throwaway:
         command.append("-N")
     start = _size(folder.log)
-    process = _spawn(command, folder, account)
+    process = _spawn(command, folder, account, keep=alive)
     try:
         code = process.wait()
     except BaseException:
@@ -77,30 +80,26 @@ def initialise(folder: Folder, binaries: Binaries, account: Account, *, throwawa
 
 
 def launch(
-    folder: Folder, binaries: Binaries, account: Account, *, settings: Mapping[str, str]
+    folder: Folder, binaries: Binaries, account: Account, *, alive: int, settings: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     """Start the server and wait until it takes connections; after an error nothing of it is left.
 
-    The caller holds the folder's lock, and has found nothing alive in it.
+    The caller holds the folder's lock, and the lock of its file ``alive``, which passes to the server.
     """
-    alive = folder.take_alive()
+    _drop_stale_pid(folder.data)
+    sockets = socket_folder(folder.data, account)
+    make_socket_folder(sockets, account)
+    flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    command: list[str | Path] = [binaries.bin_dir / "postgres", "-D", folder.data]
+    command += ["-k", sockets, "-p", str(PORT), "-h", "", *flags]
+    start = _size(folder.log)
+    process = _spawn(command, folder, account, keep=alive)
     try:
-        _drop_stale_pid(folder.data)
-        sockets = socket_folder(folder.data, account)
-        make_socket_folder(sockets, account)
-        flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        command: list[str | Path] = [binaries.bin_dir / "postgres", "-D", folder.data]
-        command += ["-k", sockets, "-p", str(PORT), "-h", "", *flags]
-        start = _size(folder.log)
-        process = _spawn(command, folder, account, keep=alive)
-        try:
-            _wait_ready(folder, process, start)
-        except BaseException:
-            abandon(process)
-            remove_socket_folder(sockets)
-            raise
-    finally:
-        os.close(alive)
+        _wait_ready(folder, process, start)
+    except BaseException:
+        abandon(process)
+        remove_socket_folder(sockets)
+        raise
     return process
 
 
@@ -134,7 +133,7 @@ def _wait_ready(folder: Folder, process: subprocess.Popen[bytes], start: int) ->
 
 
 def _spawn(
-    command: Sequence[str | Path], folder: Folder, account: Account, *, keep: int | None = None
+    command: Sequence[str | Path], folder: Folder, account: Account, *, keep: int
 ) -> subprocess.Popen[bytes]:
     """Run a program as the server's account, out of reach of the terminal's Ctrl-C, its words to the log."""
     with folder.log.open("ab") as log:
@@ -146,9 +145,14 @@ def _spawn(
             cwd="/",
             env=environment(),
             start_new_session=True,
-            pass_fds=() if keep is None else (keep,),
+            pass_fds=(keep,),
             **account.run_as(),
         )
+
+
+def let_go(process: subprocess.Popen[bytes]) -> None:
+    """Keep Popen from warning that its process still runs: a server outlives the command that starts it."""
+    process.returncode = 0
 
 
 def abandon(process: subprocess.Popen[bytes]) -> None:

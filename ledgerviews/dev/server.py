@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -55,7 +57,6 @@ class Server:
     attached: bool
     user: str = process.SUPERUSER
     throwaway: bool = False
-    _child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _guard: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @classmethod
@@ -86,25 +87,51 @@ class Server:
         account = Account.for_server()
         binaries = Binaries.find(bin_dir)
         with folder.claimed(account):
-            _check_data(folder, binaries, account)
+            _check_data(folder, binaries, account, throwaway=throwaway)
             if postmaster.settled(folder) is not None:
                 return cls._attach(folder, postmaster.wait_ready(folder))
+            wanted = {**(process.THROWAWAY if throwaway else {}), **(settings or {})}
+            try:
+                return cls._started(
+                    folder, binaries, account, throwaway=throwaway, settings=wanted, tell=tell
+                )
+            except BaseException:
+                if throwaway:
+                    folder.delete()
+                raise
+
+    @classmethod
+    def _started(
+        cls,
+        folder: Folder,
+        binaries: Binaries,
+        account: Account,
+        *,
+        throwaway: bool,
+        settings: Mapping[str, str],
+        tell: Callable[[str], None],
+    ) -> Server:
+        """Start the server of a locked folder in which none runs."""
+        alive = folder.take_alive()
+        try:
             usable = binaries.for_account(account, inside=folder.path)
+            notes = {"bin_dir": str(binaries.bin_dir), "version": binaries.version}
+            folder.note({**notes, "throwaway": throwaway})
             if not folder.data.exists():
                 tell(f"Making a PostgreSQL {binaries.version} data folder in {folder.path}")
-                process.initialise(folder, usable, account, throwaway=throwaway)
+                process.initialise(folder, usable, account, alive=alive, throwaway=throwaway)
             tell(f"Starting PostgreSQL {binaries.version}")
-            wanted = {**(process.THROWAWAY if throwaway else {}), **(settings or {})}
-            child = process.launch(folder, usable, account, settings=wanted)
+            child = process.launch(folder, usable, account, alive=alive, settings=settings)
             try:
-                notes = {"bin_dir": str(binaries.bin_dir), "version": binaries.version}
-                folder.note({**notes, "throwaway": throwaway})
-                server = cls._attach(folder, postmaster.wait_ready(folder), child=child)
+                server = cls._attach(folder, postmaster.wait_ready(folder), attached=False)
                 if throwaway:
                     server.guard()
             except BaseException:
                 process.abandon(child)
                 raise
+        finally:
+            os.close(alive)
+        process.let_go(child)
         return server
 
     @classmethod
@@ -117,9 +144,7 @@ class Server:
         return cls._attach(folder, found) if found is not None and found.ready else None
 
     @classmethod
-    def _attach(
-        cls, folder: Folder, found: postmaster.Postmaster, *, child: subprocess.Popen[bytes] | None = None
-    ) -> Server:
+    def _attach(cls, folder: Folder, found: postmaster.Postmaster, *, attached: bool = True) -> Server:
         notes = folder.notes()
         noted = Path(str(notes.get("bin_dir", "")))
         return cls(
@@ -129,9 +154,8 @@ class Server:
             host=str(found.socket_folder),
             port=found.port,
             pid=found.pid,
-            attached=child is None,
+            attached=attached,
             throwaway=bool(notes.get("throwaway")),
-            _child=child,
         )
 
     @property
@@ -175,8 +199,8 @@ class Server:
             self._guard.communicate()
             self._guard = None
         stop(self.folder, remove=self.throwaway)
-        if self._child is not None:
-            self._child.wait()
+        with suppress(ChildProcessError):  # not started by this process
+            os.waitpid(self.pid, 0)
 
     def __enter__(self) -> Self:
         return self
@@ -204,8 +228,8 @@ def stop(folder: Folder, *, remove: bool = False) -> bool:
     return found is not None
 
 
-def _check_data(folder: Folder, binaries: Binaries, account: Account) -> None:
-    """Refuse a data folder of another account or another major version."""
+def _check_data(folder: Folder, binaries: Binaries, account: Account, *, throwaway: bool) -> None:
+    """Refuse a data folder of another account, another major version or another purpose."""
     try:
         owner = folder.data.stat().st_uid
     except FileNotFoundError:
@@ -214,6 +238,11 @@ def _check_data(folder: Folder, binaries: Binaries, account: Account) -> None:
         raise UsageError(
             f"{folder.data} belongs to user id {owner}, and PostgreSQL would run as {account.name!r}.",
             hint="Work as the user who made it, or choose another folder with --dir.",
+        )
+    if folder.notes().get("throwaway", throwaway) != throwaway:
+        raise UsageError(
+            f"{folder.data} is {'to be kept' if throwaway else 'of a throw-away server'}.",
+            hint="Choose another folder with --dir, or delete this one with ledgerviews dev remove.",
         )
     major = (folder.data / "PG_VERSION").read_text(encoding="ascii").strip()
     if major != str(binaries.major):
