@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, LiteralString, cast
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import errors as pg
@@ -123,11 +123,6 @@ def translate(exc: psycopg.Error, *, target: str = "the database") -> Ledgerview
     if diag.sqlstate is None or isinstance(exc, (pg.OperatorIntervention, pg.InvalidAuthorizationSpecification)):
         return UnreachableError(f"Cannot reach {target}: {_connection_cause(exc)}", hint=_connection_hint(exc))
     return DatabaseError(f"{message} (SQLSTATE {diag.sqlstate})", hint=hint)
-
-
-def query(connection: psycopg.Connection, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
-    """Rows of a packaged statement; the text comes from a .sql file of this package, never from a user."""
-    return connection.execute(cast("LiteralString", sql), params).fetchall()
 
 
 def _connection_cause(exc: psycopg.Error) -> str:

@@ -39,8 +39,8 @@ def location(migrations: str) -> Path:
 
 def heads(migrations: str) -> frozenset[str]:
     """The revisions that no other one builds on."""
-    known = _graph(location(migrations))
-    return frozenset(known) - frozenset(parent for parents in known.values() for parent in parents)
+    graph = _graph(location(migrations))
+    return frozenset(graph) - frozenset(parent for parents in graph.values() for parent in parents)
 
 
 def known(migrations: str) -> frozenset[str]:
@@ -63,9 +63,13 @@ def _literals(path: Path) -> dict[str, str | tuple[str, ...] | None]:
     """The values of ``revision`` and ``down_revision`` in a revision file."""
     found: dict[str, str | tuple[str, ...] | None] = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        if isinstance(node, ast.Assign):
+            targets, value = node.targets, node.value
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            targets, value = [node.target], node.value
+        else:
+            continue
         for target in targets:
             if isinstance(target, ast.Name) and target.id in {"revision", "down_revision"}:
-                value = node.value  # type: ignore[union-attr]
-                found[target.id] = ast.literal_eval(value) if value is not None else None
+                found[target.id] = ast.literal_eval(value)
     return found

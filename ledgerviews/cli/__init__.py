@@ -14,7 +14,10 @@ from ledgerviews import __version__
 from ledgerviews.errors import EXIT_INTERRUPTED, LedgerviewsError
 
 _COMMANDS = {
-    "refresh": ("ledgerviews.cli.refresh", "Refresh the materialized views, all or some, in one transaction."),
+    "refresh": (
+        "ledgerviews.cli.refresh",
+        "Refresh the materialized views, all or some, in one transaction.",
+    ),
     "status": ("ledgerviews.cli.status", "Show each published relation and whether it is up to date."),
     "db": ("ledgerviews.cli.db", "Install and change the relations: the packaged Alembic migrations."),
     "dev": ("ledgerviews.cli.dev", "A real PostgreSQL for development, with made-up application rows."),
@@ -24,11 +27,11 @@ _COMMANDS = {
 class LazyGroup(click.Group):
     """A group that knows its commands' names and one-line helps, and imports a command when it is called."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's own signature)
         """Name the commands in the order in which a user meets them."""
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import one command."""
         if cmd_name not in _COMMANDS:
             return None
@@ -36,13 +39,15 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)  # noqa: S101
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="ledgerviews")
 def cli() -> None:
     """Trusted daily figures as materialized views in the PostgreSQL that you already run.

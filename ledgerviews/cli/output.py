@@ -33,7 +33,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right:
     console = Console() if sys.stdout.isatty() else Console(width=_WIDE)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", no_wrap=not console.is_terminal)
+        table.add_column(
+            column, justify="right" if column in right else "left", no_wrap=not console.is_terminal
+        )
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)
@@ -75,7 +77,7 @@ def size(number: int | None) -> str:
     if number is None:
         return "-"
     value, unit = float(number), "bytes"
-    for unit in ("bytes", "kB", "MB", "GB", "TB"):  # noqa: B007 (the unit that was reached)
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
         if value < 10_240 or unit == "TB":  # noqa: PLR2004 (psql changes the unit there)
             break
         value /= 1024

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     metavar="EXPR",
     help="Exactly these models: name, +name, name+, 2+name, globs, a,b for both, repeated for either.",
 )
-@click.option("--blocking", is_flag=True, help="A plain REFRESH: quicker, but readers wait until it is committed.")
+@click.option(
+    "--blocking", is_flag=True, help="A plain REFRESH: quicker, but readers wait until it is committed."
+)
 @click.option(
     "--wait/--no-wait",
     default=True,
@@ -34,10 +36,10 @@ if TYPE_CHECKING:
     help="Wait for a refresh that is running, or leave with exit code 5.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
-def refresh(  # noqa: D417 (click shows the arguments)
+def refresh(
     *, names: tuple[str, ...], selection: tuple[str, ...], blocking: bool, wait: bool, as_json: bool
 ) -> None:
-    """Refresh the materialized views NAME and all that they read; without a NAME, all of them.
+    r"""Refresh the materialized views NAME and all that they read; without a NAME, all of them.
 
     One transaction and one snapshot: the marts flip together or not at all, and readers never wait. A view
     that was never filled gets a plain REFRESH. Exit codes: 0 done, 1 failed, 2 usage, 3 unreachable,
@@ -49,13 +51,13 @@ def refresh(  # noqa: D417 (click shows the arguments)
       ledgerviews refresh mart_orders_daily --no-wait
       ledgerviews refresh --select 'mart_orders*+' --json
     """
-    from ledgerviews.refresh.run import Request, refresh as run  # noqa: PLC0415 (loads the database driver)
+    from ledgerviews.refresh import run  # noqa: PLC0415 (loads the database driver)
 
     signal.signal(signal.SIGTERM, _interrupt)
-    request = Request(names=names, selection=selection, blocking=blocking, wait=wait)
+    request = run.Request(names=names, selection=selection, blocking=blocking, wait=wait)
     try:
         with output.progress("refresh") as progress:
-            result = run(Settings.from_environment(), request, progress=progress)
+            result = run.refresh(Settings.from_environment(), request, progress=progress)
     except (LedgerviewsError, KeyboardInterrupt) as exc:
         error = (
             InterruptedRunError("Interrupted: cancelled on the server, everything was rolled back.")

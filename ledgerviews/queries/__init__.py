@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
-from typing import LiteralString, cast
+from typing import LiteralString
 
 
 @cache
 def query(name: str) -> LiteralString:
     """The text of ``name``.sql, with psycopg placeholders."""
-    return cast("LiteralString", files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8"))
+    return files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")

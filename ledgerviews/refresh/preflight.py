@@ -31,7 +31,9 @@ def drift(connection: psycopg.Connection, settings: Settings) -> DriftError | No
     if settings.migrations is None:
         return None
     installed = (
-        frozenset(row[0] for row in connection.execute(query("database_heads"))) if version_table else frozenset()
+        frozenset(row[0] for row in connection.execute(query("database_heads")))
+        if version_table
+        else frozenset()
     )
     packaged = revisions.heads(settings.migrations)
     if installed == packaged:

@@ -87,7 +87,9 @@ def refresh(settings: Settings, request: Request, *, progress: Callable[[str], N
         connection.add_notice_handler(lambda diag: progress(diag.message_primary or ""))
         mode = "blocking" if request.blocking else "concurrently"
         try:
-            rows = connection.execute(_CALL, [relations, mode, not request.selection, request.wait]).fetchall()
+            rows = connection.execute(
+                _CALL, [relations, mode, not request.selection, request.wait]
+            ).fetchall()
         except psycopg.errors.UndefinedTable as exc:
             raise UsageError(exc.diag.message_primary or str(exc), hint=exc.diag.message_hint) from exc
         return _result(connection, run_id=rows[0][0], mode=mode)

@@ -100,7 +100,10 @@ def status(settings: Settings) -> Status:
     order = {key: position for position, key in enumerate(declared)}
     return Status(
         relations=tuple(
-            sorted([*found, *missing], key=lambda r: (order.get((r.schema, r.name), len(order)), r.schema, r.name))
+            sorted(
+                [*found, *missing],
+                key=lambda r: (order.get((r.schema, r.name), len(order)), r.schema, r.name),
+            )
         ),
         last_run=LastRun(**dict(zip(LastRun.__dataclass_fields__, runs[0], strict=True))) if runs else None,
         problem=problem.message if problem else None,

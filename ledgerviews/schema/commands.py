@@ -32,7 +32,9 @@ def config(settings: Settings, *, stdout: TextIO | None = None) -> Config:
     return made
 
 
-def upgrade(settings: Settings, revision: str = "head", *, sql: bool = False, stdout: TextIO | None = None) -> None:
+def upgrade(
+    settings: Settings, revision: str = "head", *, sql: bool = False, stdout: TextIO | None = None
+) -> None:
     """Upgrade to a revision; ``sql`` prints the script instead of running it."""
     with _own_errors():
         command.upgrade(config(settings, stdout=stdout), revision, sql=sql)

@@ -6,15 +6,17 @@ offline (``--sql``), and sends its SQL as it is written: no colon or percent sig
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alembic.operations import MigrateOperation, Operations
 
 from ledgerviews.config import Settings
 
 from . import engine_versions, statements
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 SETTINGS = "ledgerviews_settings"
 """The key under which an Alembic Config's attributes carry the Settings."""
@@ -90,9 +92,10 @@ class CreateOp(MigrateOperation):
         columns: Mapping[str, str],
         reads: Sequence[str] = (),
     ) -> None:
-        """Create a materialized view, unpopulated unless LEDGERVIEWS_POPULATE is set; see the view's arguments.
+        """Create a materialized view, unpopulated unless LEDGERVIEWS_POPULATE is set.
 
-        ``unique_key`` names the columns of the unique index that REFRESH … CONCURRENTLY needs.
+        ``unique_key`` names the columns of the unique index that REFRESH … CONCURRENTLY needs; the other
+        arguments are those of the view.
         """
         operations.invoke(cls(name, "materialized view", definition, reads, comment, columns, unique_key))
 
@@ -121,7 +124,9 @@ class DropOp(MigrateOperation):
 def _engine(operations: Operations, operation: EngineOp) -> None:
     previous = operation.previous
     if previous is None:
-        previous = _assumed_version(operation.version) if _offline(operations) else _installed_version(operations)
+        previous = (
+            _assumed_version(operation.version) if _offline(operations) else _installed_version(operations)
+        )
     _run(operations, f"CREATE SCHEMA IF NOT EXISTS {engine_versions.SCHEMA};\n")
     _run(operations, engine_versions.script(previous, operation.version))
 

@@ -36,13 +36,15 @@ def create(  # noqa: PLR0913 (the frozen form of a declaration)
     parts: list[sql.Composable] = [
         sql.SQL("CREATE {} {} AS\n").format(keyword, relation)
         # The definition ends on a line of its own, because it may end in a comment.
-        + sql.SQL(body + "\n")  # type: ignore[arg-type]  # a frozen revision's own text
+        + sql.SQL(body + "\n")  # a frozen revision's own text
         + sql.SQL(("WITH DATA" if populate else "WITH NO DATA") if stored else "")
     ]
     if unique_key:
         parts.append(
             sql.SQL("CREATE UNIQUE INDEX {} ON {} ({})").format(
-                sql.Identifier(index_name(name)), relation, sql.SQL(", ").join(map(sql.Identifier, unique_key))
+                sql.Identifier(index_name(name)),
+                relation,
+                sql.SQL(", ").join(map(sql.Identifier, unique_key)),
             )
         )
     parts.append(sql.SQL("COMMENT ON {} {} IS {}").format(keyword, relation, sql.Literal(comment)))
@@ -55,7 +57,10 @@ def create(  # noqa: PLR0913 (the frozen form of a declaration)
             "INSERT INTO ledgerviews.relation (schema_name, relation_name, kind, definition, unique_key)"
             " VALUES ({}, {}, {}, {}, {}::text[])"
         ).format(
-            sql.Literal(schema), sql.Literal(name), sql.Literal(str(kind)), sql.Literal(definition),
+            sql.Literal(schema),
+            sql.Literal(name),
+            sql.Literal(str(kind)),
+            sql.Literal(definition),
             sql.Literal(list(unique_key)),
         )
     )
