@@ -110,11 +110,14 @@ format: $(VENV)/.installed
 
 .PHONY: demo
 demo: $(VENV)/.installed ## A server of its own in .ledgerviews/; a second run attaches to it.
-	@echo "== PostgreSQL";                $(LEDGERVIEWS) dev start
+	@echo "== PostgreSQL"
+	# Its advice for the next step is the demo itself, so it is shown only where the start fails.
+	told=$$($(LEDGERVIEWS) dev start 2>&1) || { echo "$$told" >&2; exit 1; }
+	$(LEDGERVIEWS) dev status
 	LEDGERVIEWS_DATABASE_URL=$$($(LEDGERVIEWS) dev url); export LEDGERVIEWS_DATABASE_URL
 	query() { $(LEDGERVIEWS) dev psql -- -X "$$@"; }
 	echo "== application tables"
-	rows=$$(query -Atc "SELECT to_regclass('public.suggestion_events') IS NOT NULL" )
+	rows=$$(query -Atc "SELECT to_regclass('public.suggestion_events') IS NOT NULL")
 	[ "$$rows" = f ] || rows=$$(query -Atc "SELECT EXISTS (SELECT FROM public.suggestion_events)")
 	if [ "$$rows" = t ]; then
 		echo "The tables have rows already; they stay as they are."
@@ -133,14 +136,20 @@ demo: $(VENV)/.installed ## A server of its own in .ledgerviews/; a second run a
 			FROM public.mart_suggestions_kpis ORDER BY created_date DESC LIMIT 10
 		) AS latest ORDER BY day"
 	echo "Next:"
-	echo "  $(LEDGERVIEWS) dev psql                          look around"
-	echo "  $(LEDGERVIEWS) dev seed --events 1000 --days 1 && LEDGERVIEWS_DATABASE_URL=\$$($(LEDGERVIEWS) dev url) $(LEDGERVIEWS) refresh"
-	echo "                                                   add rows and refresh again"
-	echo "  $(LEDGERVIEWS) dev stop                          stop the server; make clean-demo removes it"
+	echo "  # look around"
+	echo "  $(LEDGERVIEWS) dev psql"
+	echo "  # add a day's rows and refresh again"
+	echo "  export LEDGERVIEWS_DATABASE_URL=\"\$$($(LEDGERVIEWS) dev url)\""
+	echo "  $(LEDGERVIEWS) dev seed --events 1000 --days 1 && $(LEDGERVIEWS) refresh"
+	echo "  # stop the server; make clean-demo removes it with its rows"
+	echo "  $(LEDGERVIEWS) dev stop"
 
 .PHONY: clean-demo
 clean-demo: ## Removes the demo's server folder; installs nothing to find that there is none.
-	@if [ -x $(LEDGERVIEWS) ]; then $(LEDGERVIEWS) dev remove; else echo "There is no environment, so no demo."; fi
+	@[ -x $(LEDGERVIEWS) ] || { echo "There is no environment, so there is no demo."; exit 0; }
+	folder=$$($(LEDGERVIEWS) dev status | sed -n 's/^stopped  //p')
+	if [ -n "$$folder" ] && [ ! -e "$$folder" ]; then echo "There is no demo in $$folder."; exit 0; fi
+	$(LEDGERVIEWS) dev remove
 
 # --- packages ---------------------------------------------------------------------------------------
 

@@ -227,7 +227,7 @@ def test_a_database_of_ones_own_takes_the_place_of_the_stacks(application_url: s
 
 
 def test_the_image_holds_what_it_needs_and_runs_as_nobody_special() -> None:
-    """The Dockerfile installs by hash and ends as an unprivileged user; .dockerignore admits what it needs."""
+    """The image is installed by hash from what .dockerignore admits, and runs as an unprivileged user."""
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
     admitted = [line.removeprefix("!") for line in ignore if line.startswith("!")]
