@@ -136,7 +136,7 @@ class Folder:
         """Delete the folder; the caller holds its lock and has stopped its server."""
         self.require_ours()
         # The marker goes last: an interrupted deletion leaves a folder that can still be removed.
-        for entry in self.path.iterdir():
+        for entry in list(self.path.iterdir()):
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
             elif entry.name != MARKER:

@@ -101,7 +101,7 @@ class Server:
                 raise
 
     @classmethod
-    def _started(
+    def _started(  # noqa: PLR0913 (what start was given, looked up and checked)
         cls,
         folder: Folder,
         binaries: Binaries,
