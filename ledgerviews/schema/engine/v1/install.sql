@@ -156,8 +156,8 @@ COMMENT ON COLUMN ledgerviews.relation.unique_key IS 'Columns of the unique inde
 
 CREATE TABLE ledgerviews.run (
     run_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    state text NOT NULL DEFAULT 'running'
-        CHECK (state IN ('running', 'succeeded', 'failed', 'cancelled', 'locked', 'crashed')),
+    state text NOT NULL DEFAULT 'waiting'
+        CHECK (state IN ('waiting', 'running', 'succeeded', 'failed', 'cancelled', 'locked', 'crashed')),
     mode text NOT NULL,
     requested text[],
     requested_by text NOT NULL DEFAULT SESSION_USER,
@@ -172,7 +172,7 @@ CREATE TABLE ledgerviews.run (
 );
 COMMENT ON TABLE ledgerviews.run IS 'One row for each call of ledgerviews.refresh; a crashed one is closed by the next.';
 COMMENT ON COLUMN ledgerviews.run.state IS
-'running, succeeded, failed, cancelled, locked (another refresh held the lock) or crashed.';
+'waiting (for another refresh), running, succeeded, failed, cancelled, locked (another refresh held the lock) or crashed.';
 COMMENT ON COLUMN ledgerviews.run.requested IS 'The names that were asked for; NULL is all.';
 
 CREATE TABLE ledgerviews.run_relation (
@@ -291,7 +291,6 @@ DECLARE
     v_updated bigint;
     v_written bigint;
     v_removed bigint;
-    v_locked boolean := false;
     v_current text;
     v_state text;
     v_sqlstate text;
@@ -309,7 +308,7 @@ BEGIN
     -- A run whose backend is gone has crashed. backend_start is hidden from a role that may not see it.
     UPDATE ledgerviews.run AS r
     SET state = 'crashed', finished_at = pg_catalog.clock_timestamp(), error = 'The session ended before the run did.'
-    WHERE r.state = 'running'
+    WHERE r.state IN ('waiting', 'running')
         AND NOT EXISTS (
             SELECT FROM pg_catalog.pg_stat_activity AS a
             WHERE a.pid = r.backend_pid AND a.pid <> pg_catalog.pg_backend_pid()
@@ -322,199 +321,219 @@ BEGIN
     RETURNING r.run_id INTO run_id;
     COMMIT;
 
-    -- The lock comes before the snapshot: nothing between here and LOCK TABLE may read.
-    SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+    -- Queue for the lock where its failure can be caught and written down.
     BEGIN
         IF wait THEN
             LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE;
         ELSE
             LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE NOWAIT;
         END IF;
-        v_locked := true;
-        SET LOCAL jit = off;
-        IF pg_catalog.pg_size_bytes(pg_catalog.current_setting('work_mem')) < 67108864 THEN
-            SET LOCAL work_mem = '64MB';
-        END IF;
-
-        SELECT pg_catalog.array_agg(m.relation) INTO v_wanted FROM ledgerviews.materialized_view AS m;
-        IF relations IS NOT NULL THEN
-            v_wanted := ARRAY[]::oid[];
-            FOREACH v_name IN ARRAY relations LOOP
-                SELECT pg_catalog.array_agg(m.relation) INTO v_found
-                FROM ledgerviews.materialized_view AS m
-                WHERE v_name IN (m.relation_name, m.schema_name || '.' || m.relation_name);
-                IF v_found IS NULL OR pg_catalog.cardinality(v_found) > 1 THEN
-                    RAISE EXCEPTION USING
-                        ERRCODE = 'undefined_table',
-                        MESSAGE = CASE
-                            WHEN v_found IS NULL THEN pg_catalog.format('%s is no published materialized view of this database.', v_name)
-                            ELSE pg_catalog.format('%s is published in more than one schema.', v_name)
-                        END,
-                        HINT = COALESCE(
-                            'Published here: ' || (
-                                SELECT pg_catalog.string_agg(m.schema_name || '.' || m.relation_name, ', ' ORDER BY m.schema_name, m.relation_name)
-                                FROM ledgerviews.materialized_view AS m
-                            ) || '.',
-                            'None is installed: run alembic upgrade head.');
-                END IF;
-                v_wanted := v_wanted || v_found;
-            END LOOP;
-            IF upstream THEN
-                SELECT pg_catalog.array_agg(DISTINCT w.relation) INTO v_wanted
-                FROM (
-                    SELECT pg_catalog.unnest(v_wanted) AS relation
-                    UNION
-                    SELECT pg_catalog.unnest(m.upstream) FROM ledgerviews.materialized_view AS m WHERE m.relation = ANY (v_wanted)
-                ) AS w;
-            END IF;
-        END IF;
-
-        SELECT pg_catalog.string_agg(m.schema_name || '.' || m.relation_name, ', ' ORDER BY m.schema_name, m.relation_name)
-        INTO v_name
-        FROM ledgerviews.materialized_view AS m
-        WHERE m.relation = ANY (m.upstream);
-        IF v_name IS NOT NULL THEN
-            RAISE EXCEPTION USING
-                ERRCODE = 'invalid_recursion',
-                MESSAGE = 'These materialized views read each other in a circle: ' || v_name || '.',
-                HINT = 'Break the circle in the views between them.';
-        END IF;
-
-        SELECT pg_catalog.string_agg(r.schema_name || '.' || r.relation_name, ', ' ORDER BY r.schema_name, r.relation_name)
-        INTO v_name
-        FROM ledgerviews.relation AS r
-        WHERE r.kind = 'materialized view'
-            AND (refresh.relations IS NULL OR r.relation_name = ANY (refresh.relations) OR r.schema_name || '.' || r.relation_name = ANY (refresh.relations))
-            AND NOT EXISTS (
-                SELECT FROM ledgerviews.materialized_view AS m
-                WHERE m.schema_name = r.schema_name AND m.relation_name = r.relation_name
-            );
-        IF v_name IS NOT NULL THEN
-            RAISE EXCEPTION USING
-                ERRCODE = 'undefined_table',
-                MESSAGE = 'Installed by a migration, but no longer a materialized view in this database: ' || v_name || '.',
-                HINT = 'Downgrade and upgrade the revision that creates it (ledgerviews db downgrade, ledgerviews db upgrade).';
-        END IF;
-
-        v_total := pg_catalog.cardinality(v_wanted);
-        -- One that reads more published views than another never comes before it.
-        FOR v_mart IN
-            SELECT m.*
-            FROM ledgerviews.materialized_view AS m
-            WHERE m.relation = ANY (v_wanted)
-            ORDER BY pg_catalog.cardinality(m.upstream), m.schema_name, m.relation_name
-        LOOP
-            v_position := v_position + 1;
-            v_current := v_mart.schema_name || '.' || v_mart.relation_name;
-            v_started := pg_catalog.clock_timestamp();
-            IF v_mart.unique_index IS NULL AND mode = 'concurrently' THEN
-                RAISE EXCEPTION USING
-                    ERRCODE = 'object_not_in_prerequisite_state',
-                    MESSAGE = 'Cannot refresh ' || v_current || ' concurrently: it has no unique index on columns only.',
-                    HINT = 'Declare its grain and run alembic upgrade head, or pass --blocking (mode => ''blocking'').';
-            END IF;
-            v_method := CASE
-                WHEN NOT v_mart.populated THEN 'first fill'
-                WHEN mode = 'blocking' THEN 'blocking'
-                ELSE 'concurrently'
-            END;
-            RAISE NOTICE '[%/%] %: %', v_position, v_total, v_current,
-                CASE v_method
-                    WHEN 'first fill' THEN 'first fill, by a plain REFRESH'
-                    WHEN 'blocking' THEN 'REFRESH that blocks its readers'
-                    ELSE 'REFRESH CONCURRENTLY'
-                END;
-
-            -- Rows are told apart by the unique index's columns; without one (blocking only) by the whole row.
-            SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY k.ordinality)
-            INTO v_key
-            FROM pg_catalog.pg_index AS i
-            CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (attnum, ordinality)
-            JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-            WHERE i.indexrelid = v_mart.unique_index AND k.ordinality <= i.indnkeyatts;
-            v_before := 0;
-            IF v_mart.populated THEN
-                EXECUTE pg_catalog.format(
-                    'CREATE TEMPORARY TABLE ledgerviews_before ON COMMIT DROP AS SELECT %s%s FROM %I.%I AS m',
-                    COALESCE(v_key, 'm::pg_catalog.text AS whole'),
-                    CASE WHEN v_method = 'blocking' THEN ', m::pg_catalog.text AS ledgerviews_row' ELSE '' END,
-                    v_mart.schema_name, v_mart.relation_name);
-                GET DIAGNOSTICS v_before = ROW_COUNT;
-            END IF;
-            v_written := pg_catalog.pg_stat_get_xact_tuples_inserted(v_mart.relation);
-            v_removed := pg_catalog.pg_stat_get_xact_tuples_deleted(v_mart.relation);
-
-            EXECUTE pg_catalog.format(
-                'REFRESH MATERIALIZED VIEW %s %I.%I',
-                CASE WHEN v_method = 'concurrently' THEN 'CONCURRENTLY' ELSE '' END,
-                v_mart.schema_name, v_mart.relation_name);
-
-            EXECUTE pg_catalog.format('SELECT pg_catalog.count(*) FROM %I.%I', v_mart.schema_name, v_mart.relation_name)
-            INTO v_after;
-            v_written := pg_catalog.pg_stat_get_xact_tuples_inserted(v_mart.relation) - v_written;
-            v_removed := pg_catalog.pg_stat_get_xact_tuples_deleted(v_mart.relation) - v_removed;
-            v_updated := 0;
-            IF NOT v_mart.populated THEN
-                v_inserted := v_after;
-            ELSIF v_method = 'concurrently' AND v_written = 0 AND v_removed = 0
-                AND pg_catalog.current_setting('track_counts')::boolean THEN
-                v_inserted := 0;
-            ELSE
-                EXECUTE pg_catalog.format(
-                    'SELECT pg_catalog.count(*) FILTER (WHERE o.ledgerviews_old IS NULL), %s '
-                    'FROM (SELECT %s, m::pg_catalog.text AS ledgerviews_row FROM %I.%I AS m) AS n '
-                    'LEFT JOIN (SELECT *, true AS ledgerviews_old FROM pg_temp.ledgerviews_before) AS o USING (%s)',
-                    CASE
-                        WHEN v_method = 'blocking'
-                            THEN 'pg_catalog.count(*) FILTER (WHERE o.ledgerviews_row <> n.ledgerviews_row)'
-                        ELSE 'NULL::bigint'
-                    END,
-                    COALESCE(v_key, 'm::pg_catalog.text AS whole'),
-                    v_mart.schema_name, v_mart.relation_name,
-                    COALESCE(v_key, 'whole'))
-                INTO v_inserted, v_updated;
-                IF v_method = 'concurrently' AND pg_catalog.current_setting('track_counts')::boolean THEN
-                    v_updated := v_written - v_inserted;
-                END IF;
-            END IF;
-            INSERT INTO ledgerviews.run_relation (
-                run_id, position, schema_name, relation_name, method, started_at, finished_at,
-                rows_before, rows_after, rows_inserted, rows_updated, rows_deleted
-            ) VALUES (
-                refresh.run_id, v_position, v_mart.schema_name, v_mart.relation_name, v_method,
-                v_started, pg_catalog.clock_timestamp(),
-                v_before, v_after, v_inserted, v_updated, v_before - (v_after - v_inserted)
-            );
-            IF v_mart.populated THEN
-                DROP TABLE pg_temp.ledgerviews_before;
-            END IF;
-        END LOOP;
-        v_current := NULL;
-        UPDATE ledgerviews.run AS r
-        SET state = 'succeeded', finished_at = pg_catalog.clock_timestamp()
-        WHERE r.run_id = refresh.run_id;
+        UPDATE ledgerviews.run AS r SET state = 'running' WHERE r.run_id = refresh.run_id;
     EXCEPTION WHEN OTHERS OR query_canceled THEN
         GET STACKED DIAGNOSTICS
             v_sqlstate = RETURNED_SQLSTATE, v_message = MESSAGE_TEXT,
             v_detail = PG_EXCEPTION_DETAIL, v_hint = PG_EXCEPTION_HINT;
-        v_state := CASE
-            WHEN v_sqlstate = '57014' THEN 'cancelled'
-            WHEN v_sqlstate = '55P03' AND NOT v_locked THEN 'locked'
-            ELSE 'failed'
-        END;
+        v_state := CASE v_sqlstate WHEN '57014' THEN 'cancelled' WHEN '55P03' THEN 'locked' ELSE 'failed' END;
     END;
-    IF v_state IS NULL THEN
+
+    -- Take it again in the transaction of the refresh, before its snapshot; who came in between goes first.
+    -- Nothing between COMMIT and LOCK TABLE may read: not even an IF, because PL/pgSQL takes a snapshot to
+    -- plan its condition, nor a block with EXCEPTION, in which it takes one for every statement.
+    IF v_state IS NOT NULL THEN
         COMMIT;
-        RETURN;
+    ELSIF wait THEN
+        COMMIT;
+        SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+        LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE;
+    ELSE
+        COMMIT;
+        SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+        LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE NOWAIT;
     END IF;
 
-    ROLLBACK;
+    IF v_state IS NULL THEN
+        BEGIN
+            SET LOCAL jit = off;
+            IF pg_catalog.pg_size_bytes(pg_catalog.current_setting('work_mem')) < 67108864 THEN
+                SET LOCAL work_mem = '64MB';
+            END IF;
+
+            SELECT pg_catalog.array_agg(m.relation) INTO v_wanted FROM ledgerviews.materialized_view AS m;
+            IF relations IS NOT NULL THEN
+                v_wanted := ARRAY[]::oid[];
+                FOREACH v_name IN ARRAY relations LOOP
+                    SELECT pg_catalog.array_agg(m.relation) INTO v_found
+                    FROM ledgerviews.materialized_view AS m
+                    WHERE v_name IN (m.relation_name, m.schema_name || '.' || m.relation_name);
+                    IF v_found IS NULL OR pg_catalog.cardinality(v_found) > 1 THEN
+                        RAISE EXCEPTION USING
+                            ERRCODE = 'undefined_table',
+                            MESSAGE = CASE
+                                WHEN v_found IS NULL THEN pg_catalog.format('%s is no published materialized view of this database.', v_name)
+                                ELSE pg_catalog.format('%s is published in more than one schema.', v_name)
+                            END,
+                            HINT = COALESCE(
+                                'Published here: ' || (
+                                    SELECT pg_catalog.string_agg(m.schema_name || '.' || m.relation_name, ', ' ORDER BY m.schema_name, m.relation_name)
+                                    FROM ledgerviews.materialized_view AS m
+                                ) || '.',
+                                'None is installed: run alembic upgrade head.');
+                    END IF;
+                    v_wanted := v_wanted || v_found;
+                END LOOP;
+                IF upstream THEN
+                    SELECT pg_catalog.array_agg(DISTINCT w.relation) INTO v_wanted
+                    FROM (
+                        SELECT pg_catalog.unnest(v_wanted) AS relation
+                        UNION
+                        SELECT pg_catalog.unnest(m.upstream) FROM ledgerviews.materialized_view AS m WHERE m.relation = ANY (v_wanted)
+                    ) AS w;
+                END IF;
+            END IF;
+
+            SELECT pg_catalog.string_agg(m.schema_name || '.' || m.relation_name, ', ' ORDER BY m.schema_name, m.relation_name)
+            INTO v_name
+            FROM ledgerviews.materialized_view AS m
+            WHERE m.relation = ANY (m.upstream);
+            IF v_name IS NOT NULL THEN
+                RAISE EXCEPTION USING
+                    ERRCODE = 'invalid_recursion',
+                    MESSAGE = 'These materialized views read each other in a circle: ' || v_name || '.',
+                    HINT = 'Break the circle in the views between them.';
+            END IF;
+
+            SELECT pg_catalog.string_agg(r.schema_name || '.' || r.relation_name, ', ' ORDER BY r.schema_name, r.relation_name)
+            INTO v_name
+            FROM ledgerviews.relation AS r
+            WHERE r.kind = 'materialized view'
+                AND (refresh.relations IS NULL OR r.relation_name = ANY (refresh.relations) OR r.schema_name || '.' || r.relation_name = ANY (refresh.relations))
+                AND NOT EXISTS (
+                    SELECT FROM ledgerviews.materialized_view AS m
+                    WHERE m.schema_name = r.schema_name AND m.relation_name = r.relation_name
+                );
+            IF v_name IS NOT NULL THEN
+                RAISE EXCEPTION USING
+                    ERRCODE = 'undefined_table',
+                    MESSAGE = 'Installed by a migration, but no longer a materialized view in this database: ' || v_name || '.',
+                    HINT = 'Downgrade and upgrade the revision that creates it (ledgerviews db downgrade, ledgerviews db upgrade).';
+            END IF;
+
+            v_total := pg_catalog.cardinality(v_wanted);
+            -- One that reads more published views than another never comes before it.
+            FOR v_mart IN
+                SELECT m.*
+                FROM ledgerviews.materialized_view AS m
+                WHERE m.relation = ANY (v_wanted)
+                ORDER BY pg_catalog.cardinality(m.upstream), m.schema_name, m.relation_name
+            LOOP
+                v_position := v_position + 1;
+                v_current := v_mart.schema_name || '.' || v_mart.relation_name;
+                v_started := pg_catalog.clock_timestamp();
+                IF v_mart.unique_index IS NULL AND mode = 'concurrently' THEN
+                    RAISE EXCEPTION USING
+                        ERRCODE = 'object_not_in_prerequisite_state',
+                        MESSAGE = 'Cannot refresh ' || v_current || ' concurrently: it has no unique index on columns only.',
+                        HINT = 'Declare its grain and run alembic upgrade head, or pass --blocking (mode => ''blocking'').';
+                END IF;
+                v_method := CASE
+                    WHEN NOT v_mart.populated THEN 'first fill'
+                    WHEN mode = 'blocking' THEN 'blocking'
+                    ELSE 'concurrently'
+                END;
+                RAISE NOTICE '[%/%] %: %', v_position, v_total, v_current,
+                    CASE v_method
+                        WHEN 'first fill' THEN 'first fill, by a plain REFRESH'
+                        WHEN 'blocking' THEN 'REFRESH that blocks its readers'
+                        ELSE 'REFRESH CONCURRENTLY'
+                    END;
+
+                -- Rows are told apart by the unique index's columns; without one (blocking only) by the whole row.
+                SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY k.ordinality)
+                INTO v_key
+                FROM pg_catalog.pg_index AS i
+                CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (attnum, ordinality)
+                JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+                WHERE i.indexrelid = v_mart.unique_index AND k.ordinality <= i.indnkeyatts;
+                v_before := 0;
+                IF v_mart.populated THEN
+                    EXECUTE pg_catalog.format(
+                        'CREATE TEMPORARY TABLE ledgerviews_before ON COMMIT DROP AS SELECT %s%s FROM %I.%I AS m',
+                        COALESCE(v_key, 'm::pg_catalog.text AS whole'),
+                        CASE WHEN v_method = 'blocking' THEN ', m::pg_catalog.text AS ledgerviews_row' ELSE '' END,
+                        v_mart.schema_name, v_mart.relation_name);
+                    GET DIAGNOSTICS v_before = ROW_COUNT;
+                END IF;
+                v_written := pg_catalog.pg_stat_get_xact_tuples_inserted(v_mart.relation);
+                v_removed := pg_catalog.pg_stat_get_xact_tuples_deleted(v_mart.relation);
+
+                EXECUTE pg_catalog.format(
+                    'REFRESH MATERIALIZED VIEW %s %I.%I',
+                    CASE WHEN v_method = 'concurrently' THEN 'CONCURRENTLY' ELSE '' END,
+                    v_mart.schema_name, v_mart.relation_name);
+
+                EXECUTE pg_catalog.format('SELECT pg_catalog.count(*) FROM %I.%I', v_mart.schema_name, v_mart.relation_name)
+                INTO v_after;
+                v_written := pg_catalog.pg_stat_get_xact_tuples_inserted(v_mart.relation) - v_written;
+                v_removed := pg_catalog.pg_stat_get_xact_tuples_deleted(v_mart.relation) - v_removed;
+                v_updated := 0;
+                IF NOT v_mart.populated THEN
+                    v_inserted := v_after;
+                ELSIF v_method = 'concurrently' AND v_written = 0 AND v_removed = 0
+                    AND pg_catalog.current_setting('track_counts')::boolean THEN
+                    v_inserted := 0;
+                ELSE
+                    EXECUTE pg_catalog.format(
+                        'SELECT pg_catalog.count(*) FILTER (WHERE o.ledgerviews_old IS NULL), %s '
+                        'FROM (SELECT %s, m::pg_catalog.text AS ledgerviews_row FROM %I.%I AS m) AS n '
+                        'LEFT JOIN (SELECT *, true AS ledgerviews_old FROM pg_temp.ledgerviews_before) AS o USING (%s)',
+                        CASE
+                            WHEN v_method = 'blocking'
+                                THEN 'pg_catalog.count(*) FILTER (WHERE o.ledgerviews_row <> n.ledgerviews_row)'
+                            ELSE 'NULL::bigint'
+                        END,
+                        COALESCE(v_key, 'm::pg_catalog.text AS whole'),
+                        v_mart.schema_name, v_mart.relation_name,
+                        COALESCE(v_key, 'whole'))
+                    INTO v_inserted, v_updated;
+                    IF v_method = 'concurrently' AND pg_catalog.current_setting('track_counts')::boolean THEN
+                        v_updated := v_written - v_inserted;
+                    END IF;
+                END IF;
+                INSERT INTO ledgerviews.run_relation (
+                    run_id, position, schema_name, relation_name, method, started_at, finished_at,
+                    rows_before, rows_after, rows_inserted, rows_updated, rows_deleted
+                ) VALUES (
+                    refresh.run_id, v_position, v_mart.schema_name, v_mart.relation_name, v_method,
+                    v_started, pg_catalog.clock_timestamp(),
+                    v_before, v_after, v_inserted, v_updated, v_before - (v_after - v_inserted)
+                );
+                IF v_mart.populated THEN
+                    DROP TABLE pg_temp.ledgerviews_before;
+                END IF;
+            END LOOP;
+            v_current := NULL;
+            UPDATE ledgerviews.run AS r
+            SET state = 'succeeded', finished_at = pg_catalog.clock_timestamp()
+            WHERE r.run_id = refresh.run_id;
+        EXCEPTION WHEN OTHERS OR query_canceled THEN
+            GET STACKED DIAGNOSTICS
+                v_sqlstate = RETURNED_SQLSTATE, v_message = MESSAGE_TEXT,
+                v_detail = PG_EXCEPTION_DETAIL, v_hint = PG_EXCEPTION_HINT;
+            v_state := CASE v_sqlstate WHEN '57014' THEN 'cancelled' ELSE 'failed' END;
+        END;
+        IF v_state IS NULL THEN
+            COMMIT;
+            RETURN;
+        END IF;
+        ROLLBACK;
+    END IF;
+
     UPDATE ledgerviews.run AS r
     SET state = v_state, finished_at = pg_catalog.clock_timestamp(),
         sqlstate = v_sqlstate, error = v_message, failed_relation = v_current
     WHERE r.run_id = refresh.run_id;
     COMMIT;
-    IF v_state = 'locked' THEN
+    IF v_state = 'locked' AND NOT wait THEN
         v_message := 'Another refresh is running.';
         v_hint := 'Wait for it (--wait), or look at it: ledgerviews status.';
     ELSIF v_current IS NOT NULL AND pg_catalog.strpos(v_message, v_current) = 0 THEN

@@ -1,0 +1,495 @@
+"""The engine: CALL ledgerviews.refresh(), as psql, pg_cron and the command use it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, LiteralString
+
+import psycopg
+import pytest
+from psycopg import sql
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Connect = Callable[[str], psycopg.Connection]
+
+MARTS = ("mart_suggestions_daily", "mart_suggestions_feedback_daily", "mart_suggestions_kpis")
+TOTALS: LiteralString = """
+    SELECT
+        (SELECT coalesce(sum(events), 0) FROM public.mart_suggestions_daily)::int,
+        (SELECT coalesce(sum(events), 0) FROM public.mart_suggestions_feedback_daily)::int,
+        (SELECT coalesce(sum(events_total), 0) FROM public.mart_suggestions_kpis)::int
+"""
+
+
+def add_events(
+    connection: psycopg.Connection, count: int, *, day: str = "2026-03-01", mode: str = "auto"
+) -> None:
+    """Insert events of one day, each with one candidate."""
+    connection.execute(
+        "WITH t AS (INSERT INTO public.transactions (id, user_id, date, amount, month)"
+        " SELECT coalesce((SELECT max(id) FROM public.transactions), 0) + i, 1, %(day)s::date, 1, '2026-03'"
+        " FROM generate_series(1, %(count)s::int) AS i RETURNING id)"
+        " INSERT INTO public.suggestion_events (id, txn_id, model_id, candidates, mode, created_at)"
+        """ SELECT gen_random_uuid(), id, 'heuristic@v1', '[{"label": "Food", "confidence": 0.5}]',"""
+        " %(mode)s, %(day)s::timestamp + interval '12 hours' FROM t",
+        {"count": count, "day": day, "mode": mode},
+    )
+
+
+def refresh(connection: psycopg.Connection, **arguments: Any) -> int:
+    """Call the engine with named arguments and give back the run's id."""
+    call = sql.SQL("CALL ledgerviews.refresh({})").format(
+        sql.SQL(", ").join(
+            sql.SQL("{} => {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in arguments
+        )
+    )
+    row = connection.execute(call, arguments).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def run_row(connection: psycopg.Connection, run_id: int | None = None) -> tuple[Any, ...]:
+    """State, SQLSTATE, error and failed relation of a run, or of the latest one."""
+    row = connection.execute(
+        "SELECT state, sqlstate, error, failed_relation FROM ledgerviews.run"
+        " WHERE run_id = coalesce(%s, (SELECT max(run_id) FROM ledgerviews.run))",
+        [run_id],
+    ).fetchone()
+    assert row is not None
+    return row
+
+
+def figures(connection: psycopg.Connection, run_id: int) -> dict[str, tuple[Any, ...]]:
+    """Method, rows before and after, inserted, updated and deleted, for each relation of a run."""
+    rows = connection.execute(
+        "SELECT relation_name, method, rows_before, rows_after, rows_inserted, rows_updated, rows_deleted"
+        " FROM ledgerviews.run_relation WHERE run_id = %s ORDER BY position",
+        [run_id],
+    )
+    return {row[0]: row[1:] for row in rows}
+
+
+def publish(connection: psycopg.Connection, name: str, select: LiteralString, *, unique: bool = True) -> None:
+    """Publish one more materialized view, as a team's own migration would."""
+    relation = sql.Identifier("public", name)
+    connection.execute(
+        sql.SQL("CREATE MATERIALIZED VIEW {} AS {} WITH NO DATA").format(relation, sql.SQL(select))
+    )
+    if unique:
+        connection.execute(sql.SQL("CREATE UNIQUE INDEX ON {} (k)").format(relation))
+    connection.execute(
+        "INSERT INTO ledgerviews.relation (schema_name, relation_name, kind, definition, unique_key)"
+        " VALUES ('public', %s, 'materialized view', %s, '{k}')",
+        [name, select],
+    )
+
+
+def wait_until_blocked(connection: psycopg.Connection, backend: int) -> None:
+    """Return once the backend waits for a lock."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        row = connection.execute("SELECT cardinality(pg_blocking_pids(%s)) > 0", [backend]).fetchone()
+        if row is not None and row[0]:
+            return
+        time.sleep(0.01)
+    pytest.fail("the backend never waited for a lock")
+
+
+FEEDBACK: LiteralString = "LOCK TABLE public.suggestion_feedback IN ACCESS EXCLUSIVE MODE"
+"""Stops a refresh in its middle: its second mart reads this table, and the first is refreshed by then."""
+
+REFRESH_LOCK: LiteralString = "LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE"
+"""Stops a refresh before its snapshot, as another refresh does."""
+
+
+@contextmanager
+def stopped_refresh(
+    url: str, observer: psycopg.Connection, lock: LiteralString
+) -> Iterator[tuple[int, list[psycopg.Error | None], Callable[[], None]]]:
+    """Run a refresh in another session that waits for a lock until the block ends.
+
+    Gives its backend, a list that gets its error, or None, when it is over, and a function that lets the
+    lock go before the block ends.
+    """
+    outcome: list[psycopg.Error | None] = []
+    with psycopg.connect(url) as holder, psycopg.connect(url, autocommit=True) as connection:
+        holder.execute(lock)
+        backend = connection.info.backend_pid
+
+        def run() -> None:
+            try:
+                connection.execute("CALL ledgerviews.refresh()")
+                outcome.append(None)
+            except psycopg.Error as exc:
+                outcome.append(exc)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            wait_until_blocked(observer, backend)
+            yield backend, outcome, holder.rollback
+        finally:
+            holder.rollback()
+            thread.join(60)
+            assert not thread.is_alive()
+
+
+@contextmanager
+def held(url: str, statement: LiteralString) -> Iterator[None]:
+    """Keep what a statement locked until the block ends."""
+    with psycopg.connect(url) as connection:
+        connection.execute(statement)
+        yield
+        connection.rollback()
+
+
+def test_the_first_refresh_fills_and_the_next_is_concurrent(installed_url: str, connect: Connect) -> None:
+    """The first refresh fills a new install plainly and says so; the next goes concurrently."""
+    connection = connect(installed_url)
+    notices: list[str] = []
+    connection.add_notice_handler(lambda diag: notices.append(diag.message_primary or ""))
+    add_events(connection, 3)
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
+        connection.execute("SELECT * FROM public.mart_suggestions_kpis")
+
+    first, second = refresh(connection), refresh(connection)
+
+    assert figures(connection, first) == dict.fromkeys(MARTS, ("first fill", 0, 1, 1, 0, 0))
+    assert figures(connection, second) == dict.fromkeys(MARTS, ("concurrently", 1, 1, 0, 0, 0))
+    assert notices[0] == "[1/3] public.mart_suggestions_daily: first fill, by a plain REFRESH"
+    assert notices[5] == "[3/3] public.mart_suggestions_kpis: REFRESH CONCURRENTLY"
+
+
+@pytest.mark.parametrize("mode", ["concurrently", "blocking"])
+def test_rows_are_counted_by_key(installed_url: str, connect: Connect, mode: str) -> None:
+    """Inserted, updated and deleted rows are counted by key, in either mode."""
+    connection = connect(installed_url)
+    add_events(connection, 1, day="2026-03-01")
+    add_events(connection, 1, day="2026-03-02")
+    add_events(connection, 1, day="2026-03-03")
+    refresh(connection)
+    connection.execute("DELETE FROM public.suggestion_events WHERE created_at::date = '2026-03-01'")
+    add_events(connection, 4, day="2026-03-02")
+    add_events(connection, 1, day="2026-03-04")
+    add_events(connection, 1, day="2026-03-04", mode="model")
+
+    run_id = refresh(connection, mode=mode)
+
+    assert figures(connection, run_id) == {
+        "mart_suggestions_daily": (mode, 3, 4, 2, 1, 1),
+        "mart_suggestions_feedback_daily": (mode, 3, 4, 2, 1, 1),
+        "mart_suggestions_kpis": (mode, 3, 3, 1, 1, 1),
+    }
+
+
+def test_readers_neither_wait_nor_see_half(installed_url: str, connect: Connect) -> None:
+    """In the middle of a refresh readers get the old figures of all marts at once, then the new."""
+    connection, reader = connect(installed_url), connect(installed_url)
+    add_events(connection, 2)
+    refresh(connection)
+    add_events(connection, 5)
+    reader.execute("SET lock_timeout = '250ms'")
+
+    with stopped_refresh(installed_url, connection, FEEDBACK) as (_, outcome, _release):
+        during = reader.execute(TOTALS).fetchone()
+    after = reader.execute(TOTALS).fetchone()
+
+    assert outcome == [None]
+    assert during == (2, 2, 2)
+    assert after == (7, 7, 7)
+
+
+def test_readers_under_a_stream_of_refreshes(installed_url: str, connect: Connect) -> None:
+    """A reader that polls while events arrive and refreshes follow each other never sees marts disagree."""
+    connection, reader = connect(installed_url), connect(installed_url)
+    add_events(connection, 1)
+    refresh(connection)
+    reader.execute("SET lock_timeout = '2s'")
+    stop, seen = threading.Event(), set[tuple[Any, ...]]()
+
+    def poll() -> None:
+        while not stop.is_set():
+            seen.add(tuple(reader.execute(TOTALS).fetchone() or ()))
+
+    thread = threading.Thread(target=poll)
+    thread.start()
+    for _ in range(15):
+        add_events(connection, 1)
+        refresh(connection)
+    stop.set()
+    thread.join(30)
+
+    assert len(seen) > 1
+    assert {row for row in seen if len(set(row)) != 1} == set()
+
+
+def test_all_marts_come_from_one_snapshot(installed_url: str, connect: Connect) -> None:
+    """What is committed while a refresh runs is in none of its marts."""
+    connection = connect(installed_url)
+    add_events(connection, 2)
+    refresh(connection)
+    with stopped_refresh(installed_url, connection, FEEDBACK) as (_, outcome, _release):
+        add_events(connection, 3)
+    between = connection.execute(TOTALS).fetchone()
+    refresh(connection)
+
+    assert outcome == [None]
+    assert between == (2, 2, 2)
+    assert connection.execute(TOTALS).fetchone() == (5, 5, 5)
+
+
+def test_a_waiter_sees_what_was_committed_while_it_waited(installed_url: str, connect: Connect) -> None:
+    """The lock is taken before the snapshot: a refresh that waited publishes what came meanwhile."""
+    connection = connect(installed_url)
+    with stopped_refresh(installed_url, connection, REFRESH_LOCK) as (_, outcome, _release):
+        add_events(connection, 4)
+
+    assert outcome == [None]
+    assert connection.execute(TOTALS).fetchone() == (4, 4, 4)
+
+
+def test_a_waiter_that_is_overtaken_sees_all_as_well(installed_url: str, connect: Connect) -> None:
+    """A refresh that finds another in between, after it queued, still takes its snapshot after its lock."""
+    connection, overtaker = connect(installed_url), connect(installed_url)
+    overtaker.autocommit = False
+    with stopped_refresh(installed_url, connection, REFRESH_LOCK) as (backend, outcome, release):
+        # Queued behind the refresh, so it gets the lock in the moment that the refresh lets it go.
+        thread = threading.Thread(target=lambda: overtaker.execute(REFRESH_LOCK))
+        thread.start()
+        wait_until_blocked(connection, overtaker.info.backend_pid)
+        release()
+        thread.join(30)
+        wait_until_blocked(connection, backend)
+        add_events(connection, 4)
+        overtaker.rollback()
+
+    assert outcome == [None]
+    assert connection.execute(TOTALS).fetchone() == (4, 4, 4)
+
+
+def test_who_does_not_wait_leaves(installed_url: str, connect: Connect) -> None:
+    """With wait => false a second refresh fails at once, changes nothing, and its run says locked."""
+    connection = connect(installed_url)
+    with (
+        held(installed_url, "LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE"),
+        pytest.raises(psycopg.errors.LockNotAvailable, match="Another refresh is running"),
+    ):
+        refresh(connection, wait=False)
+
+    assert run_row(connection)[0] == "locked"
+
+
+def test_a_failure_rolls_back_everything(installed_url: str, connect: Connect) -> None:
+    """When the last relation fails, readers keep the old figures of all, and the run names it."""
+    connection = connect(installed_url)
+    connection.execute("CREATE TABLE public.divisor AS SELECT 1 AS n")
+    publish(
+        connection,
+        "zz_ratio",
+        "SELECT m.created_date AS k, 1 / d.n AS r FROM public.mart_suggestions_kpis m, public.divisor d",
+    )
+    add_events(connection, 2)
+    refresh(connection)
+    add_events(connection, 3)
+    connection.execute("UPDATE public.divisor SET n = 0")
+
+    with pytest.raises(psycopg.errors.DivisionByZero, match=r"Refreshing public\.zz_ratio: division by zero"):
+        refresh(connection)
+
+    assert connection.execute(TOTALS).fetchone() == (2, 2, 2)
+    assert run_row(connection) == ("failed", "22012", "division by zero", "public.zz_ratio")
+    connection.execute("UPDATE public.divisor SET n = 1")
+    refresh(connection)
+    assert connection.execute(TOTALS).fetchone() == (5, 5, 5)
+
+
+def test_a_cancelled_refresh_changes_nothing(installed_url: str, connect: Connect) -> None:
+    """Cancelling on the server rolls back, gives the lock back, and the run says cancelled."""
+    connection = connect(installed_url)
+    add_events(connection, 2)
+    refresh(connection)
+    add_events(connection, 3)
+    with stopped_refresh(installed_url, connection, FEEDBACK) as (backend, outcome, _release):
+        connection.execute("SELECT pg_cancel_backend(%s)", [backend])
+        deadline = time.monotonic() + 30
+        while not outcome and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    assert isinstance(outcome[0], psycopg.errors.QueryCanceled)
+    assert run_row(connection)[0] == "cancelled"
+    assert connection.execute(TOTALS).fetchone() == (2, 2, 2)
+    refresh(connection, wait=False)
+    assert connection.execute(TOTALS).fetchone() == (5, 5, 5)
+
+
+def test_a_killed_refresh_is_closed_by_the_next(installed_url: str, connect: Connect) -> None:
+    """A backend that is terminated leaves the old figures; the next refresh closes its run as crashed."""
+    connection = connect(installed_url)
+    add_events(connection, 2)
+    refresh(connection)
+    add_events(connection, 3)
+    with stopped_refresh(installed_url, connection, FEEDBACK) as (backend, outcome, _release):
+        connection.execute("SELECT pg_terminate_backend(%s, 10000)", [backend])
+    killed = connection.execute("SELECT max(run_id) FROM ledgerviews.run").fetchall()[0][0]
+    before = (run_row(connection, killed)[0], connection.execute(TOTALS).fetchone())
+    refresh(connection, wait=False)
+
+    assert isinstance(outcome[0], psycopg.OperationalError)
+    assert before == ("running", (2, 2, 2))
+    assert run_row(connection, killed)[0] == "crashed"
+    assert connection.execute(TOTALS).fetchone() == (5, 5, 5)
+
+
+def test_a_running_refresh_is_not_taken_for_a_crashed_one(installed_url: str, connect: Connect) -> None:
+    """While one refresh waits, another that ends leaves its run alone."""
+    connection = connect(installed_url)
+    with stopped_refresh(installed_url, connection, REFRESH_LOCK) as (_, outcome, _release):
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            refresh(connection, wait=False)
+        states = connection.execute("SELECT state FROM ledgerviews.run ORDER BY run_id").fetchall()
+
+    assert outcome == [None]
+    assert states == [("waiting",), ("locked",)]
+
+
+def test_a_name_takes_its_upstream_along(installed_url: str, connect: Connect) -> None:
+    """A name, bare or qualified, is refreshed after all that it reads; upstream => false leaves that out."""
+    connection = connect(installed_url)
+
+    kpis = refresh(connection, relation="mart_suggestions_kpis")
+    daily = refresh(connection, relation="public.mart_suggestions_daily")
+    alone = refresh(connection, relations=["mart_suggestions_kpis"], upstream=False)
+
+    assert tuple(figures(connection, kpis)) == MARTS
+    assert tuple(figures(connection, daily)) == MARTS[:1]
+    assert tuple(figures(connection, alone)) == MARTS[2:]
+
+
+def test_the_order_follows_the_graph_through_plain_views(installed_url: str, connect: Connect) -> None:
+    """A mart that reads another through a plain view is refreshed after it, whatever their names."""
+    connection = connect(installed_url)
+    publish(connection, "zz_base", "SELECT 1 AS k")
+    connection.execute("CREATE VIEW public.between AS SELECT k FROM public.zz_base")
+    publish(connection, "aa_top", "SELECT k FROM public.between")
+
+    run_id = refresh(connection, relation="aa_top")
+
+    assert tuple(figures(connection, run_id)) == ("zz_base", "aa_top")
+
+
+def test_a_circle_is_refused_by_name(installed_url: str, connect: Connect) -> None:
+    """Two marts that read each other through a replaced view stop the refresh with both names."""
+    connection = connect(installed_url)
+    connection.execute("CREATE VIEW public.between AS SELECT 1 AS k")
+    publish(connection, "ring_a", "SELECT k FROM public.between")
+    publish(connection, "ring_b", "SELECT k FROM public.ring_a")
+    connection.execute("CREATE OR REPLACE VIEW public.between AS SELECT k FROM public.ring_b")
+
+    with pytest.raises(psycopg.errors.InvalidRecursion, match=r"public\.ring_a, public\.ring_b"):
+        refresh(connection)
+
+
+def test_without_a_unique_index_nothing_is_refreshed_in_silence(installed_url: str, connect: Connect) -> None:
+    """No usable unique index is an error with the mend; only mode => 'blocking' goes without."""
+    connection = connect(installed_url)
+    publish(connection, "no_index", "SELECT 1 AS k", unique=False)
+    connection.execute("CREATE UNIQUE INDEX ON public.no_index ((k + 1))")
+    connection.execute("CREATE UNIQUE INDEX ON public.no_index (k) WHERE k > 0")
+
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState) as caught:
+        refresh(connection, relation="no_index")
+    run_id = refresh(connection, relation="no_index", mode="blocking")
+    again = refresh(connection, relation="no_index", mode="blocking")
+
+    assert "Cannot refresh public.no_index concurrently" in str(caught.value)
+    assert "--blocking" in (caught.value.diag.message_hint or "")
+    assert figures(connection, run_id) == {"no_index": ("first fill", 0, 1, 1, 0, 0)}
+    assert figures(connection, again) == {"no_index": ("blocking", 1, 1, 0, 0, 0)}
+
+
+def test_an_unknown_name_lists_what_there_is(installed_url: str, connect: Connect) -> None:
+    """A name that is not published is refused with those that are; nothing is refreshed."""
+    connection = connect(installed_url)
+
+    with pytest.raises(psycopg.errors.UndefinedTable, match="mart_sugestions is no published") as caught:
+        refresh(connection, relations=["mart_suggestions_daily", "mart_sugestions"])
+
+    assert "public.mart_suggestions_kpis" in (caught.value.diag.message_hint or "")
+    assert connection.execute("SELECT count(*) FROM ledgerviews.run_relation").fetchone() == (0,)
+
+
+def test_a_relation_dropped_by_hand_is_named(installed_url: str, connect: Connect) -> None:
+    """A mart that is gone stops the refresh with its name instead of being left out in silence."""
+    connection = connect(installed_url)
+    connection.execute("DROP MATERIALIZED VIEW public.mart_suggestions_kpis")
+
+    with pytest.raises(psycopg.errors.UndefinedTable, match=r"public\.mart_suggestions_kpis"):
+        refresh(connection)
+
+
+def test_names_that_need_quoting(installed_url: str, connect: Connect) -> None:
+    """Names, keys and values with quotes, dots and capitals are refreshed and counted like others."""
+    connection = connect(installed_url)
+    connection.execute(
+        """CREATE TABLE public.raw AS SELECT 'it''s "x"' AS v;
+           CREATE MATERIALIZED VIEW public."Odd ""Name" AS SELECT v AS "Key; --" FROM public.raw WITH NO DATA;
+           CREATE UNIQUE INDEX ON public."Odd ""Name" ("Key; --");
+           INSERT INTO ledgerviews.relation (schema_name, relation_name, kind, definition, unique_key)
+           VALUES ('public', 'Odd "Name', 'materialized view', '', '{}')"""
+    )
+
+    refresh(connection, relation='Odd "Name')
+    connection.execute("INSERT INTO public.raw VALUES ('second')")
+    run_id = refresh(connection, relation='Odd "Name')
+
+    assert figures(connection, run_id) == {'Odd "Name': ("concurrently", 1, 2, 1, 0, 0)}
+
+
+def test_a_null_in_a_key_is_counted_as_rewritten(installed_url: str, connect: Connect) -> None:
+    """A row whose key is NULL is deleted and inserted by CONCURRENTLY each time, and the log says so."""
+    connection = connect(installed_url)
+    publish(connection, "with_null", "SELECT * FROM (VALUES (1), (NULL)) AS v (k)")
+
+    refresh(connection, relation="with_null")
+    run_id = refresh(connection, relation="with_null")
+
+    assert figures(connection, run_id) == {"with_null": ("concurrently", 2, 2, 1, 0, 1)}
+
+
+def test_inside_a_transaction_block_it_is_refused(installed_url: str, connect: Connect) -> None:
+    """Called inside BEGIN … COMMIT the engine fails and leaves nothing behind."""
+    connection = connect(installed_url)
+
+    with pytest.raises(psycopg.errors.InvalidTransactionTermination), connection.transaction():
+        connection.execute("CALL ledgerviews.refresh()")
+
+    assert connection.execute("SELECT count(*) FROM ledgerviews.run").fetchone() == (0,)
+
+
+def test_an_unknown_mode_is_refused(installed_url: str, connect: Connect) -> None:
+    """A mode that is none names those that there are."""
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="no refresh mode 'quick'"):
+        refresh(connect(installed_url), mode="quick")
+
+
+def test_a_hostile_search_path_changes_nothing(installed_url: str, connect: Connect) -> None:
+    """Tables and functions that a session's search_path puts in front are not what a refresh reads."""
+    connection = connect(installed_url)
+    add_events(connection, 2)
+    connection.execute(
+        """CREATE SCHEMA evil;
+           CREATE TABLE evil.suggestion_events (LIKE public.suggestion_events);
+           CREATE TABLE evil.run (run_id bigint);
+           CREATE FUNCTION evil.count() RETURNS bigint LANGUAGE sql AS 'SELECT 99::bigint';
+           CREATE FUNCTION evil.format(text, text) RETURNS text LANGUAGE sql AS $$ SELECT 'SELECT 1/0' $$;
+           SET search_path = evil, public, pg_catalog"""
+    )
+
+    refresh(connection)
+
+    connection.execute("RESET search_path")
+    assert connection.execute(TOTALS).fetchone() == (2, 2, 2)
