@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -175,7 +176,7 @@ def seed(
 
     settings = Settings.from_environment()
     if settings.database_url is None and not any(os.environ.get(name) for name in _LIBPQ_TARGETS):
-        settings = Settings(database_url=_running(_folder(directory)).url(), models=settings.models)
+        settings = replace(settings, database_url=_running(_folder(directory)).url())
     _tell(f"Seeding {describe_target(settings)}")
     day = until.date() if until else datetime.now(UTC).date()
     rows = None if reference else Rows(**numbers, until=day)

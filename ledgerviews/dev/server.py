@@ -140,6 +140,7 @@ class Server:
         folder = folder if isinstance(folder, Folder) else Folder.at(folder)
         if not folder.is_ours():
             return None
+        folder.require_ours()
         found = postmaster.running(folder)
         return cls._attach(folder, found) if found is not None and found.ready else None
 

@@ -253,6 +253,7 @@ def test_an_ordinary_user(cwd: Path) -> None:
     user = pwd.getpwnam("nobody")
     python = _python_for(user)
     shutil.copytree(ROOT / "ledgerviews", cwd / "code" / "ledgerviews")
+    (cwd / "ledgerviews-dev.json").write_text("{}")
     (cwd / "work").mkdir()
     os.chown(cwd / "work", user.pw_uid, user.pw_gid)
     paths = os.pathsep.join([str(cwd / "code"), sysconfig.get_path("purelib")])
@@ -284,6 +285,7 @@ def test_an_ordinary_user(cwd: Path) -> None:
         env=environment,
         cwd=cwd / "work",
     )
+    foreign = run("status", "--dir", str(cwd))
     removed = run("remove")
 
     assert started.returncode == 0, started.stderr
@@ -292,6 +294,8 @@ def test_an_ordinary_user(cwd: Path) -> None:
     assert owner == user.pw_uid
     assert refused.returncode == 2
     assert f"belongs to user id {user.pw_uid}, and you are user id 0" in refused.stderr
+    assert foreign.returncode == 2
+    assert f"belongs to user id 0, and you are user id {user.pw_uid}" in foreign.stderr
     assert removed.returncode == 0, removed.stderr
     assert list((cwd / "work").iterdir()) == []
 
