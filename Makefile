@@ -68,7 +68,7 @@ $(VENV)/.packages: requirements.txt
 		fi
 		exit 1
 	fi
-	echo "== environment: $$("$$found" --version) in $(VENV), packages of requirements.txt (under a minute)"
+	echo "== environment: $$("$$found" --version) in $(VENV), packages of requirements.txt (about a minute)"
 	"$$found" -m venv --clear "$(VENV)"
 	$(BIN)/python -m pip install -qq $(PIP_CACHE) --require-hashes -r requirements.txt
 	pwd -P > $@
