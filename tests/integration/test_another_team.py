@@ -1,0 +1,173 @@
+"""Another team: its own models, its own revisions, our engine; one history, one head, one command."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import servers as pg
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import psycopg
+
+    Connect = Callable[[str], psycopg.Connection]
+
+FILES = {
+    "shop/__init__.py": "",
+    "shop/analytics/__init__.py": "",
+    "shop/analytics/sources.py": """
+from ledgerviews.catalog import Source
+COLUMNS = {"id": "integer", "placed_at": "timestamptz"}
+SOURCES = (Source(name="orders", description="Orders.", columns=COLUMNS),)
+""",
+    "shop/analytics/mart_orders_daily.sql": """
+-- 100 % of the orders; ' :day ' and %s are only text here.
+SELECT ledgerviews.utc_day(o.placed_at) AS day, count(*) AS orders, ':day 100%'::text AS note
+FROM public.orders AS o GROUP BY 1;
+""",
+    "shop/analytics/mart_orders_daily.py": """
+from ledgerviews.catalog import Kind, Model
+MODEL = Model.beside(
+    __file__, kind=Kind.MATERIALIZED_VIEW, description="Orders by day.", grain=("day",),
+    columns={"day": "UTC day.", "orders": "Number of orders.", "note": "Text."},
+)
+""",
+    "shop/migrations/env.py": "from ledgerviews.schema import run_migrations\nrun_migrations()\n",
+    "shop/migrations/versions/a1.py": '''
+from alembic import op
+import ledgerviews.schema
+revision = "a1"
+down_revision = None
+source_contract = {"public.orders": {"id": "integer", "placed_at": "timestamptz"}}
+
+def upgrade():
+    op.ledgerviews_engine(version=1)
+    op.ledgerviews_create_materialized_view(
+        "mart_orders_daily",
+        """-- 100 % of the orders; ' :day ' and %s are only text here.
+SELECT ledgerviews.utc_day(o.placed_at) AS day, count(*) AS orders, ':day 100%'::text AS note
+FROM public.orders AS o GROUP BY 1""",
+        unique_key=["day"], comment="Orders by day.",
+        columns={"day": "UTC day.", "orders": "Number of orders.", "note": "Text."},
+    )
+
+def downgrade():
+    op.ledgerviews_drop_materialized_view("mart_orders_daily")
+    op.ledgerviews_engine(version=0)
+''',
+    "alembic.ini": "[alembic]\nscript_location = %(here)s/shop/migrations\n",
+}
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A repository of another team."""
+    for name, text in FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def alembic(shop: Path, *args: str, url: str) -> subprocess.CompletedProcess[str]:
+    """Run Alembic in the team's repository."""
+    return subprocess.run(
+        [sys.executable, "-m", "alembic", *args],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=shop,
+        env={
+            **pg.clean_environment(),
+            "PYTHONPATH": f"{pg.ROOT}:{shop}",
+            "LEDGERVIEWS_DATABASE_URL": url,
+        },
+        timeout=120,
+    )
+
+
+def test_a_team_s_own_models_on_the_engine(
+    shop: Path, empty_url: str, connect: Connect, run_cli: pg.RunCli
+) -> None:
+    """One revision installs the engine and the team's mart; refresh and status work on it alone."""
+    connection = connect(empty_url)
+    connection.execute(
+        "CREATE TABLE public.orders (id int, placed_at timestamptz);"
+        " INSERT INTO public.orders VALUES (1, '2026-03-01 23:30-05'), (2, '2026-03-02 01:00+00')"
+    )
+    env = {
+        "PYTHONPATH": f"{pg.ROOT}:{shop}",
+        "LEDGERVIEWS_MODELS": "shop.analytics",
+        "LEDGERVIEWS_MIGRATIONS": "shop:migrations",
+    }
+
+    upgraded = alembic(shop, "upgrade", "head", url=empty_url)
+    refreshed = run_cli("refresh", url=empty_url, env=env, cwd=shop)
+    selected = run_cli("refresh", "--select", "mart_*", url=empty_url, env=env, cwd=shop)
+    status = run_cli("status", url=empty_url, env=env, cwd=shop)
+    heads = alembic(shop, "heads", url=empty_url)
+
+    assert upgraded.returncode == 0, upgraded.stderr
+    assert (refreshed.returncode, selected.returncode) == (0, 0), refreshed.stderr + selected.stderr
+    assert status.returncode == 0, status.stdout + status.stderr
+    assert "suggestion" not in status.stdout
+    assert heads.stdout.split() == ["a1", "(head)"]
+    assert connection.execute("SELECT day::text, orders, note FROM public.mart_orders_daily").fetchall() == [
+        ("2026-03-02", 2, ":day 100%")
+    ]
+
+
+def test_without_a_place_for_revisions_no_head_is_compared(
+    shop: Path, empty_url: str, connect: Connect, run_cli: pg.RunCli
+) -> None:
+    """A team that keeps our operations in its application's history sets its models only, and refreshes."""
+    connection = connect(empty_url)
+    connection.execute("CREATE TABLE public.orders (id int, placed_at timestamptz)")
+    alembic(shop, "upgrade", "head", url=empty_url)
+    env = {"PYTHONPATH": f"{pg.ROOT}:{shop}", "LEDGERVIEWS_MODELS": "shop.analytics"}
+
+    done = run_cli("refresh", url=empty_url, env=env, cwd=shop)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_engine_stays_while_something_is_published(shop: Path, empty_url: str, connect: Connect) -> None:
+    """Taking the engine out under a published relation stops with its name and changes nothing."""
+    connection = connect(empty_url)
+    connection.execute("CREATE TABLE public.orders (id int, placed_at timestamptz)")
+    alembic(shop, "upgrade", "head", url=empty_url)
+    (shop / "shop/migrations/versions/a1.py").write_text(
+        FILES["shop/migrations/versions/a1.py"].replace(
+            'op.ledgerviews_drop_materialized_view("mart_orders_daily")', "pass"
+        ),
+        encoding="utf-8",
+    )
+
+    done = alembic(shop, "downgrade", "base", url=empty_url)
+
+    assert done.returncode != 0
+    assert "mart_orders_daily" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert connection.execute("SELECT version FROM ledgerviews.engine").fetchall() == [(1,)]
+
+
+def test_the_engine_can_be_asked_for_twice(shop: Path, empty_url: str, connect: Connect) -> None:
+    """A second revision that asks for the engine that is there already does nothing."""
+    connection = connect(empty_url)
+    connection.execute("CREATE TABLE public.orders (id int, placed_at timestamptz)")
+    (shop / "shop/migrations/versions/b2.py").write_text(
+        'from alembic import op\nimport ledgerviews.schema\nrevision = "b2"\ndown_revision = "a1"\n'
+        "def upgrade():\n    op.ledgerviews_engine(version=1)\ndef downgrade():\n    pass\n",
+        encoding="utf-8",
+    )
+
+    done = alembic(shop, "upgrade", "head", url=empty_url)
+
+    assert done.returncode == 0, done.stderr
+    assert connection.execute("SELECT version FROM ledgerviews.engine").fetchall() == [(1,)]
