@@ -147,8 +147,6 @@ demo: $(VENV)/.installed ## A server of its own in .ledgerviews/; a second run a
 .PHONY: clean-demo
 clean-demo: ## Removes the demo's server folder; installs nothing to find that there is none.
 	@[ -x $(LEDGERVIEWS) ] || { echo "There is no environment, so there is no demo."; exit 0; }
-	folder=$$($(LEDGERVIEWS) dev status | sed -n 's/^stopped  //p')
-	if [ -n "$$folder" ] && [ ! -e "$$folder" ]; then echo "There is no demo in $$folder."; exit 0; fi
 	$(LEDGERVIEWS) dev remove
 
 # --- packages ---------------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ def url(directory: Path | None) -> None:
 
 @dev.command(
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    epilog="Example: ledgerviews dev psql -- -c 'select * from mart_suggestions_kpis'",
+    epilog="Example: ledgerviews dev psql -- -c 'select now()'",
 )
 @_folder_option
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
@@ -136,8 +136,11 @@ def psql(directory: Path | None, arguments: tuple[str, ...]) -> NoReturn:
 @dev.command(epilog="Example: ledgerviews dev remove")
 @_folder_option
 def remove(directory: Path | None) -> None:
-    """Stop the server and delete its folder, rows and all."""
+    """Stop the server and delete its folder, rows and all; nothing happens where there is none."""
     folder = _folder(directory)
+    if not folder.path.exists():
+        _tell(f"There is no development server at {folder.path}.")
+        return
     with _plain_errors():
         stop_server(folder, remove=True)
     _tell(f"Removed {folder.path}.")

@@ -83,8 +83,14 @@ BEGIN
         NULL;
     END;
     BEGIN
+        -- A long fraction is cut, a number too small is 0, one too large is null. A regular expression of
+        -- PostgreSQL repeats at most 255 times.
+        v_text := pg_catalog.regexp_replace(v_text, '(\.[0-9]{250})[0-9]+', '\1', 'g');
+        v_text := pg_catalog.regexp_replace(v_text, '-?[0-9]+(\.[0-9]+)?[eE]-[0-9]{4,}', '0', 'g');
         v_text := pg_catalog.regexp_replace(
-            v_text, '-?[0-9]+(\.[0-9]+)?[eE][-+]?[0-9]{4,}|-?[0-9]{1000,}(\.[0-9]+)?([eE][-+]?[0-9]+)?', 'null', 'g');
+            v_text,
+            '-?[0-9]+(\.[0-9]+)?[eE][+]?[0-9]{4,}|-?[0-9]{250}[0-9]{60,}(\.[0-9]+)?([eE][-+]?[0-9]+)?',
+            'null', 'g');
         RETURN v_text::jsonb;
     EXCEPTION WHEN OTHERS THEN
         RETURN NULL;
@@ -98,7 +104,7 @@ CREATE FUNCTION ledgerviews.json_safe(value json) RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL UNSAFE
 RETURN CASE
     WHEN pg_catalog.octet_length(value::text) < 4000
-    AND value::text !~ '\\u(0000|[dD][89a-fA-F])|[eE][-+]?[0-9]{4}|[0-9]{1000}' THEN value::text::jsonb
+    AND value::text !~ '\\u(0000|[dD][89a-fA-F])|[eE][-+]?[0-9]{4}|[0-9]{250}' THEN value::text::jsonb
     ELSE ledgerviews.json_salvage(value)
 END;
 COMMENT ON FUNCTION ledgerviews.json_safe(json) IS 'The value as jsonb, by way of json_salvage where a plain cast could raise.';
@@ -132,7 +138,7 @@ CREATE FUNCTION ledgerviews.json_number(value jsonb, key text) RETURNS double pr
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
     WHEN pg_catalog.jsonb_typeof(value -> key) <> 'number' THEN NULL
-    WHEN pg_catalog.abs((value -> key)::numeric) > 1.7976931348623157e308 THEN NULL
+    WHEN pg_catalog.abs((value -> key)::numeric) > 1.7976931348623158e308 THEN NULL
     WHEN pg_catalog.abs((value -> key)::numeric) < 2.5e-324 THEN 0
     ELSE (value -> key)::numeric::double precision
 END;
