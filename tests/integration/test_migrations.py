@@ -16,6 +16,7 @@ import pytest
 from ledgerviews.catalog import load
 from ledgerviews.config import Settings
 from ledgerviews.errors import LedgerviewsError, LockedError
+from ledgerviews.models import demo
 from ledgerviews.schema import commands, environment
 from ledgerviews.schema.contract import ContractError
 from tests import servers as pg
@@ -424,3 +425,31 @@ def test_a_password_is_never_shown(program: str, run_cli: pg.RunCli) -> None:
         assert "s3cr3t" not in done.stdout + done.stderr
         assert "Traceback" not in done.stdout + done.stderr
         assert "LEDGERVIEWS_DATABASE_URL" in done.stdout + done.stderr
+
+
+def test_a_restored_dump_is_whole(
+    server: pg.PgServer, installed_url: str, empty_url: str, connect: Connect, run_cli: pg.RunCli
+) -> None:
+    """A database restored from pg_dump has the same figures at once, and is refreshed like the first."""
+    connection = connect(installed_url)
+    demo.reference_rows(connection)
+    connection.execute("CALL ledgerviews.refresh()")
+    assert server.bin_dir is not None
+    dumped = subprocess.run(
+        [server.bin_dir / "pg_dump", "--dbname", installed_url], check=True, capture_output=True, text=True
+    )
+    subprocess.run(
+        [server.bin_dir / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--dbname", empty_url],
+        check=True,
+        input=dumped.stdout,
+        capture_output=True,
+        text=True,
+    )
+    query: LiteralString = "SELECT k::text FROM public.mart_suggestions_kpis AS k"
+
+    done = run_cli("refresh", url=empty_url)
+
+    assert connect(empty_url).execute(query).fetchall() == connection.execute(query).fetchall() != []
+    assert done.returncode == 0, done.stderr
+    assert "concurrently" in done.stdout
+    assert run_cli("status", url=empty_url).returncode == 0

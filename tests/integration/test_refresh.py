@@ -242,6 +242,26 @@ def test_all_marts_come_from_one_snapshot(installed_url: str, connect: Connect) 
     assert connection.execute(TOTALS).fetchone() == (5, 5, 5)
 
 
+def test_a_mart_refreshed_by_hand_meanwhile_begins_it_again(installed_url: str, connect: Connect) -> None:
+    """When somebody refreshes a mart by hand after the snapshot, the run begins again instead of failing."""
+    connection = connect(installed_url)
+    publish(connection, "zz_count", "SELECT 1 AS k, count(*) AS n FROM public.transactions")
+    refresh(connection)
+    add_events(connection, 2)
+    with stopped_refresh(installed_url, connection, FEEDBACK) as (_, outcome, _release):
+        add_events(connection, 3)
+        connection.execute("REFRESH MATERIALIZED VIEW CONCURRENTLY public.zz_count")
+
+    assert outcome == [None]
+    assert connection.execute("SELECT n FROM public.zz_count").fetchone() == (5,)
+    assert connection.execute(TOTALS).fetchone() == (5, 5, 5)
+    assert figures(connection, 2)["zz_count"] == ("concurrently", 1, 1, 0, 0, 0)
+    assert connection.execute("SELECT state FROM ledgerviews.run ORDER BY run_id").fetchall() == [
+        ("succeeded",),
+        ("succeeded",),
+    ]
+
+
 def test_a_waiter_sees_what_was_committed_while_it_waited(installed_url: str, connect: Connect) -> None:
     """The lock is taken before the snapshot: a refresh that waited publishes what came meanwhile."""
     connection = connect(installed_url)

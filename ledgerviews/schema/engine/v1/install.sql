@@ -289,7 +289,8 @@ DECLARE
     v_key text;
     v_method text;
     v_started timestamptz;
-    v_position integer := 0;
+    v_position integer;
+    v_attempt integer := 1;
     v_total integer;
     v_before bigint;
     v_after bigint;
@@ -345,19 +346,16 @@ BEGIN
     -- Take it again in the transaction of the refresh, before its snapshot; who came in between goes first.
     -- Nothing between COMMIT and LOCK TABLE may read: not even an IF, because PL/pgSQL takes a snapshot to
     -- plan its condition, nor a block with EXCEPTION, in which it takes one for every statement.
-    IF v_state IS NOT NULL THEN
-        COMMIT;
-    ELSIF wait THEN
-        COMMIT;
-        SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
-        LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE;
-    ELSE
-        COMMIT;
-        SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
-        LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE NOWAIT;
-    END IF;
-
-    IF v_state IS NULL THEN
+    WHILE v_state IS NULL LOOP
+        IF wait THEN
+            COMMIT;
+            SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+            LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE;
+        ELSE
+            COMMIT;
+            SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+            LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE NOWAIT;
+        END IF;
         BEGIN
             SET LOCAL jit = off;
             IF pg_catalog.pg_size_bytes(pg_catalog.current_setting('work_mem')) < 67108864 THEN
@@ -425,6 +423,7 @@ BEGIN
             END IF;
 
             v_total := pg_catalog.cardinality(v_wanted);
+            v_position := 0;
             -- One that reads more published views than another never comes before it.
             FOR v_mart IN
                 SELECT m.*
@@ -532,7 +531,13 @@ BEGIN
             RETURN;
         END IF;
         ROLLBACK;
-    END IF;
+        -- Somebody refreshed one of them by hand after our snapshot: once more, from a new one.
+        IF v_sqlstate = '40001' AND v_attempt < 3 THEN
+            RAISE NOTICE 'Beginning again: % was refreshed by another session.', v_current;
+            v_attempt := v_attempt + 1;
+            v_state := NULL;
+        END IF;
+    END LOOP;
 
     UPDATE ledgerviews.run AS r
     SET state = v_state, finished_at = pg_catalog.clock_timestamp(),
