@@ -1,36 +1,45 @@
 """Reads just enough of SQL to find the schema-qualified names in it, and to move them to another schema.
 
-Comments, strings, dollar quotes and quoted identifiers are told apart, so a name inside a string is
-never taken for a relation. Everything else about the SQL is PostgreSQL's business.
+Comments, strings, dollar quotes and quoted identifiers are told apart as PostgreSQL's scanner does, so a
+name inside a string is never taken for a relation. Everything else about the SQL is PostgreSQL's business.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+import string
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 MODEL_SCHEMA = "public"
 """The schema that models are written in; it stands for the configured one (see ``retarget``)."""
 
+# A literal that is never closed reaches to the end, as in PostgreSQL.
 _TOKEN = re.compile(
     r"""
-      (?P<comment> --[^\n]* )
+      (?P<blank> [ \t\n\r\f\v]+ | --[^\n\r]* )
     | (?P<block> /\* )
-    | (?P<escape_string> [eE]'(?:[^'\\]|\\.|'')*' )
-    | (?P<string> '(?:[^']|'')*' )
-    | (?P<name> (?:"(?:[^"]|"")+"|[A-Za-z_\u0080-\uffff][\w$]*)
-                (?:\s*\.\s*(?:"(?:[^"]|"")+"|[A-Za-z_\u0080-\uffff][\w$]*))* )
+    | (?P<escape> [eE]'(?:[^'\\]|\\.|'')*(?:'|\Z|\\\Z)
+                  (?:[ \t\f\v]*[\n\r][ \t\n\r\f\v]*'(?:[^'\\]|\\.|'')*(?:'|\Z|\\\Z))* )
+    | (?P<string> '(?:[^']|'')*(?:'|\Z) )
+    | (?P<dollar> \$(?P<tag>(?:[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*)?)\$ )
+    | (?P<name> (?:[uU]&)?"(?:[^"]|"")*" | [A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]* )
+    | (?P<unclosed> ".* )
+    | (?P<number> [0-9][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]*)? | \$[0-9]+ )
     | (?P<other> . )
     """,
     re.VERBOSE | re.DOTALL,
 )
-_DOLLAR = re.compile(r"\$([A-Za-z_\u0080-\uffff]\w*)?\$")
-_PART = re.compile(r'"(?:[^"]|"")+"|[A-Za-z_\u0080-\uffff][\w$]*')
 _BLOCK_EDGE = re.compile(r"/\*|\*/")
+_FOLDED = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _QUALIFIED = 2
+
+
+class _Token(NamedTuple):
+    kind: str
+    text: str
 
 
 def qualified_names(sql: str) -> frozenset[tuple[str, str]]:
@@ -39,52 +48,47 @@ def qualified_names(sql: str) -> frozenset[tuple[str, str]]:
     A column written ``alias.column`` looks the same, so intersect the answer with names that are known.
     """
     return frozenset(
-        (parts[0], parts[1]) for kind, text in _tokens(sql) if kind == "name" and len(parts := _parts(text)) >= _QUALIFIED
+        (parts[0], parts[1]) for _, parts in _dotted_names(_tokens(sql)) if len(parts) >= _QUALIFIED
     )
 
 
 def retarget(sql: str, *, relations: Collection[str], schema: str) -> str:
-    """The SQL with ``public.<name>`` moved to ``schema`` for each name in ``relations``, nothing else touched.
+    """The SQL with ``public.<name>`` moved to ``schema`` for each of ``relations``, nothing else touched.
 
     This is the one mechanism by which a model reaches a target schema: models are written with plain
     ``public.`` names, run in psql as they are, and are moved as text when they are installed elsewhere.
     """
     if schema == MODEL_SCHEMA:
         return sql
-
-    def moved(text: str) -> str:
-        parts = _parts(text)
-        if len(parts) < _QUALIFIED or parts[0] != MODEL_SCHEMA or parts[1] not in relations:
-            return text
-        return _quoted(schema) + text[_PART.match(text).end() :]  # type: ignore[union-attr]
-
-    return _rewrite(sql, moved)
+    tokens = list(_tokens(sql))
+    texts = [token.text for token in tokens]
+    for position, parts in _dotted_names(tokens):
+        if len(parts) >= _QUALIFIED and parts[0] == MODEL_SCHEMA and parts[1] in relations:
+            texts[position] = _quoted(schema)
+    return "".join(texts)
 
 
 def statement(sql: str) -> str:
     """The text of a file that holds one statement, without the semicolon that psql wants at its end."""
-    return sql.strip().removesuffix(";").rstrip()
+    tokens = list(_tokens(sql.strip()))
+    for position in reversed(range(len(tokens))):
+        if tokens[position].text == ";":
+            tokens[position] = _Token("blank", "")
+        elif tokens[position].kind != "blank":
+            break
+    return "".join(token.text for token in tokens).strip()
 
 
-def _rewrite(sql: str, moved: Callable[[str], str]) -> str:
-    return "".join(moved(text) if kind == "name" else text for kind, text in _tokens(sql))
-
-
-def _tokens(sql: str) -> Iterator[tuple[str, str]]:
+def _tokens(sql: str) -> Iterator[_Token]:
+    """Every character of the SQL, in order; a comment is blank, a name is an identifier or a keyword."""
     position = 0
-    while position < len(sql):
-        opening = _DOLLAR.match(sql, position)
-        if opening:
-            end = sql.find(opening[0], opening.end())
-            stop = len(sql) if end < 0 else end + len(opening[0])
-            yield "dollar", sql[position:stop]
-            position = stop
-            continue
-        match = _TOKEN.match(sql, position)
-        assert match is not None, "the last alternative matches any character"  # noqa: S101
-        kind = match.lastgroup or "other"
-        stop = _block_end(sql, match.end()) if kind == "block" else match.end()
-        yield kind, sql[position:stop]
+    while match := _TOKEN.match(sql, position):
+        kind, stop = match.lastgroup or "other", match.end()
+        if match["block"]:
+            kind, stop = "blank", _block_end(sql, stop)
+        elif match["dollar"]:
+            kind, stop = "string", _dollar_end(sql, stop, match["dollar"])
+        yield _Token(kind, sql[position:stop])
         position = stop
 
 
@@ -98,10 +102,40 @@ def _block_end(sql: str, position: int) -> int:
     return len(sql)
 
 
-def _parts(text: str) -> list[str]:
-    return [
-        part[1:-1].replace('""', '"') if part.startswith('"') else part.lower() for part in _PART.findall(text)
-    ]
+def _dollar_end(sql: str, position: int, delimiter: str) -> int:
+    end = sql.find(delimiter, position)
+    return len(sql) if end < 0 else end + len(delimiter)
+
+
+def _dotted_names(tokens: Iterable[_Token]) -> Iterator[tuple[int, list[str]]]:
+    """Where each name begins, with its parts; blanks and comments may stand around its dots.
+
+    What follows a dot that no name precedes, as in ``(row).field``, begins none.
+    """
+    first, parts, after_dot = 0, list[str](), False
+    for position, (kind, text) in enumerate(tokens):
+        if kind == "blank":
+            continue
+        if kind == "name" and after_dot:
+            if parts:
+                parts.append(_folded(text))
+        else:
+            if parts and text != ".":
+                yield first, parts
+                parts = []
+            if kind == "name":
+                first, parts = position, [_folded(text)]
+        after_dot = text == "."
+    if parts:
+        yield first, parts
+
+
+def _folded(name: str) -> str:
+    """The identifier as PostgreSQL keeps it: only ASCII letters lose their case."""
+    opening = name.find('"')
+    if opening < 0:
+        return name.translate(_FOLDED)
+    return name[opening + 1 : -1].replace('""', '"')
 
 
 def _quoted(identifier: str) -> str:
