@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from string import whitespace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -28,6 +30,21 @@ MINIMUM_SERVER = 150000
 CONNECT_TIMEOUT_S = 10
 
 _SCHEME = re.compile(r"^postgres(?:ql)?(?:\+[a-z0-9_]+)?://", re.IGNORECASE)
+# libpq takes a URL apart at the first @ or /, so a password in which they stand as they are would end up
+# in part as a host, a port or a database name, and be shown as one.
+_PLAIN_URL = re.compile(
+    r"""
+    postgresql://
+    (?: [^@/:?]* (?: : (?: (?!\?\w+=) [^@/] )* )? @ )?   # user:password
+    [^@/?]*                                              # hosts and ports
+    (?: / [^@?]* )?                                      # database
+    (?: \? [^@]* )?                                      # parameters
+    """,
+    re.VERBOSE,
+)
+_PORTS = re.compile(r"[0-9,]*")
+_BROKEN = ("08", "28", "57P")
+"""Classes of SQLSTATE that say that there is no connection, or none any more."""
 
 
 def conninfo(url: str | None) -> str:
@@ -37,18 +54,22 @@ def conninfo(url: str | None) -> str:
     """
     if url is None:
         return ""
-    text = _SCHEME.sub("postgresql://", url.strip())
-    try:
-        return make_conninfo("", **conninfo_to_dict(text))
-    except psycopg.ProgrammingError:
-        raise UsageError(
-            "The database URL in LEDGERVIEWS_DATABASE_URL or DATABASE_URL cannot be read.",
-            hint="Write postgresql://user:password@host:5432/database, with %XX for special characters in "
-            "the password; it is not repeated here because it may hold one.",
-        ) from None
+    text, is_url = _SCHEME.subn("postgresql://", url.strip(whitespace))
+    if not is_url or _PLAIN_URL.fullmatch(text):
+        with suppress(psycopg.ProgrammingError):
+            given = conninfo_to_dict(text)
+            if _PORTS.fullmatch(str(given.get("port", ""))):
+                return make_conninfo("", **given)
+    raise UsageError(
+        "The database URL in LEDGERVIEWS_DATABASE_URL or DATABASE_URL cannot be read.",
+        hint="Write postgresql://user:password@host:5432/database, with %XX for special characters such as "
+        "@ (%40) and / (%2F) in the password; it is not repeated here because it may hold one.",
+    )
 
 
-def connect(settings: Settings, *, autocommit: bool = True, application: str = "ledgerviews") -> psycopg.Connection:
+def connect(
+    settings: Settings, *, autocommit: bool = True, application: str = "ledgerviews"
+) -> psycopg.Connection:
     """Open a connection whose session cannot change what our SQL means.
 
     Raises UnreachableError, and UsageError for a server older than PostgreSQL 15.
@@ -59,8 +80,10 @@ def connect(settings: Settings, *, autocommit: bool = True, application: str = "
         connection = psycopg.connect(
             text,
             autocommit=autocommit,
-            connect_timeout=given.get("connect_timeout") or CONNECT_TIMEOUT_S,
-            application_name=given.get("application_name") or application,
+            connect_timeout=given.get("connect_timeout")
+            or os.environ.get("PGCONNECT_TIMEOUT")
+            or CONNECT_TIMEOUT_S,
+            fallback_application_name=application,
         )
     if connection.info.server_version < MINIMUM_SERVER:
         version = connection.info.server_version
@@ -80,8 +103,7 @@ def set_timeouts(
 
 def describe_target(settings: Settings) -> str:
     """Where a connection would go, for messages: host, port, database and user; never a password."""
-    import os  # noqa: PLC0415 (libpq reads these variables itself; this only tells the user)
-
+    # libpq reads the PG* variables itself; this only tells the user.
     given: dict[str, Any] = conninfo_to_dict(conninfo(settings.database_url))
     host = given.get("host") or given.get("hostaddr") or os.environ.get("PGHOST") or "the local socket"
     port = given.get("port") or os.environ.get("PGPORT") or "5432"
@@ -110,19 +132,28 @@ def translate(exc: psycopg.Error, *, target: str = "the database") -> Ledgerview
     parts = [part for part in (diag.message_detail, diag.message_hint) if part]
     hint = " ".join(parts) or None
     if isinstance(exc, pg.LockNotAvailable):
-        return LockedError(message, hint=hint or "Try again, or raise the lock time-out (LEDGERVIEWS_LOCK_TIMEOUT).")
+        return LockedError(
+            message, hint=hint or "Try again, or raise the lock time-out (LEDGERVIEWS_LOCK_TIMEOUT)."
+        )
     if isinstance(exc, pg.QueryCanceled):
-        if "statement timeout" in message:
-            return DatabaseError(
-                "The statement time-out passed; everything was rolled back.",
-                hint="Raise LEDGERVIEWS_STATEMENT_TIMEOUT (0 is no limit).",
-            )
-        return InterruptedRunError("Cancelled; everything was rolled back.")
+        return _cancelled(message)
     if isinstance(exc, pg.InsufficientPrivilege):
         return DatabaseError(f"{message} ({target}).", hint=hint or "Grant it, or connect as the owner.")
-    if diag.sqlstate is None or isinstance(exc, (pg.OperatorIntervention, pg.InvalidAuthorizationSpecification)):
-        return UnreachableError(f"Cannot reach {target}: {_connection_cause(exc)}", hint=_connection_hint(exc))
+    if diag.sqlstate is None and not isinstance(exc, psycopg.OperationalError):
+        return DatabaseError(message)  # the driver's own refusal; no server was asked
+    if diag.sqlstate is None or diag.sqlstate.startswith(_BROKEN):
+        cause = _connection_cause(exc)
+        return UnreachableError(f"Cannot reach {target}: {cause}", hint=_connection_hint(exc))
     return DatabaseError(f"{message} (SQLSTATE {diag.sqlstate})", hint=hint)
+
+
+def _cancelled(message: str) -> LedgerviewsError:
+    if "statement timeout" in message:
+        return DatabaseError(
+            "The statement time-out passed; everything was rolled back.",
+            hint="Raise LEDGERVIEWS_STATEMENT_TIMEOUT (0 is no limit).",
+        )
+    return InterruptedRunError("Cancelled; everything was rolled back.")
 
 
 def _connection_cause(exc: psycopg.Error) -> str:
@@ -136,4 +167,4 @@ def _connection_hint(exc: psycopg.Error) -> str:
         return "The server did not answer: check the host, the port and the firewall between."
     if "password authentication failed" in text or "no password supplied" in text:
         return "Check the user and the password in LEDGERVIEWS_DATABASE_URL, DATABASE_URL or PGPASSWORD."
-    return "Set LEDGERVIEWS_DATABASE_URL, DATABASE_URL or libpq's PG* variables, and check that the server runs."
+    return "Set LEDGERVIEWS_DATABASE_URL, DATABASE_URL or PG* variables, and check that the server runs."
