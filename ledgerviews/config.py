@@ -50,16 +50,18 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Read the settings; an unusable value is a UsageError that names its variable.
 
-        An empty variable counts as unset, because CI systems set absent secrets to "".
+        An empty or blank variable counts as unset, because CI systems set absent secrets to "".
         """
         env = os.environ if environment is None else environment
-        models = env.get("LEDGERVIEWS_MODELS") or DEFAULT_MODELS
+        env = {name: value for name, value in env.items() if value.strip()}
+        models = env.get("LEDGERVIEWS_MODELS", DEFAULT_MODELS)
         return cls(
-            database_url=env.get("LEDGERVIEWS_DATABASE_URL") or env.get("DATABASE_URL") or None,
-            schema=_identifier("LEDGERVIEWS_SCHEMA", env.get("LEDGERVIEWS_SCHEMA") or "public"),
+            database_url=env.get("LEDGERVIEWS_DATABASE_URL", env.get("DATABASE_URL")),
+            schema=_identifier("LEDGERVIEWS_SCHEMA", env.get("LEDGERVIEWS_SCHEMA", "public")),
             models=models,
-            migrations=env.get("LEDGERVIEWS_MIGRATIONS")
-            or (PACKAGED_MIGRATIONS if models == DEFAULT_MODELS else None),
+            migrations=env.get(
+                "LEDGERVIEWS_MIGRATIONS", PACKAGED_MIGRATIONS if models == DEFAULT_MODELS else None
+            ),
             lock_timeout_ms=_duration_of(env, "LEDGERVIEWS_LOCK_TIMEOUT"),
             statement_timeout_ms=_duration_of(env, "LEDGERVIEWS_STATEMENT_TIMEOUT"),
             populate=_flag("LEDGERVIEWS_POPULATE", env.get("LEDGERVIEWS_POPULATE", "")),
@@ -82,16 +84,22 @@ def duration_ms(text: str) -> int:
 
 def _duration_of(env: Mapping[str, str], name: str) -> int | None:
     text = env.get(name)
-    if not text:
+    if text is None:
         return None
     try:
         return duration_ms(text)
     except ValueError:
-        raise UsageError(f"{name} is {text!r}, which is no duration.", hint="Write 500ms, 5s, 2min or 1h.") from None
+        raise UsageError(
+            f"{name} is {text!r}, which is no duration.", hint="Write 500ms, 5s, 2min or 1h."
+        ) from None
 
 
 def _identifier(name: str, text: str) -> str:
-    if not _IDENTIFIER.fullmatch(text) or text.startswith("pg_") or text in {"ledgerviews", "information_schema"}:
+    if (
+        not _IDENTIFIER.fullmatch(text)
+        or text.startswith("pg_")
+        or text in {"ledgerviews", "information_schema"}
+    ):
         raise UsageError(
             f"{name} is {text!r}, which cannot be the schema of the published relations.",
             hint="Use letters, digits and underscores; pg_*, information_schema and ledgerviews are taken.",
