@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import ModuleType
 
+_LONGEST_NAME = 63  # bytes; PostgreSQL's NAMEDATALEN less one
+
 
 class Kind(StrEnum):
     """What a model becomes in the database."""
@@ -35,7 +37,7 @@ class Source:
     """A table of the application that models read.
 
     ``columns`` maps each column that is read to the types it may have, separated by ``|``, in the words of
-    ``ledgerviews.schema.contract``: ``uuid``, ``text``, ``enum``, ``integer``, ``timestamp``, ``timestamptz`` …
+    ``ledgerviews.schema.contract``: ``uuid``, ``text``, ``enum``, ``integer``, ``timestamptz`` …
     """
 
     schema: str = "public"
@@ -99,11 +101,20 @@ class Catalog:
 
     def __init__(self, sources: Iterable[Source], models: Iterable[Model]) -> None:
         """Check the declarations against each other; raises DeclarationError."""
-        self.sources = {(source.schema, source.name): source for source in sources}
+        self.sources: dict[tuple[str, str], Source] = {}
+        for source in sources:
+            if self.sources.setdefault((source.schema, source.name), source) != source:
+                raise DeclarationError(
+                    f"Source {source.schema}.{source.name} is declared twice, differently."
+                )
         by_name: dict[str, Model] = {}
         for model in models:
             if model.name in by_name:
                 raise DeclarationError(f"Two models are named {model.name}: one model, one name, one place.")
+            if len(model.name.encode()) > _LONGEST_NAME:
+                raise DeclarationError(
+                    f"Model {model.name}: PostgreSQL cuts a name of more than {_LONGEST_NAME} bytes."
+                )
             if (MODEL_SCHEMA, model.name) in self.sources:
                 raise DeclarationError(f"Model {model.name} has the name of a source.")
             by_name[model.name] = model
@@ -136,23 +147,25 @@ def load(dotted: str) -> Catalog:
             models.append(model)
     if not models:
         raise DeclarationError(f"{dotted} declares no model.", hint="LEDGERVIEWS_MODELS names the package.")
-    declared = {model.path.with_suffix(".sql") for model in models}
-    folders = {path.parent for path in declared}
-    for orphan in sorted(file for folder in folders for file in folder.glob("*.sql") if file not in declared):
-        raise DeclarationError(f"{orphan.name} has no declaration {orphan.stem}.py beside it.")
+    for orphan in sorted(_sql_files(package) - {model.path.with_suffix(".sql") for model in models}):
+        raise DeclarationError(
+            f"{orphan.parent.name}/{orphan.name} belongs to no model.",
+            hint=f"Declare MODEL in {orphan.stem}.py beside it, in a folder with an __init__.py.",
+        )
     return Catalog(sources, models)
 
 
 def _import(dotted: str) -> ModuleType:
     try:
-        return importlib.import_module(dotted)
+        if all(part.isidentifier() for part in dotted.split(".")):
+            return importlib.import_module(dotted)
     except ModuleNotFoundError as exc:
         if exc.name is None or not (dotted == exc.name or dotted.startswith(exc.name + ".")):
             raise
-        raise UsageError(
-            f"The models package {dotted!r} cannot be imported.",
-            hint="LEDGERVIEWS_MODELS is a dotted path; the package must be installed or on PYTHONPATH.",
-        ) from None
+    raise UsageError(
+        f"The models package {dotted!r} cannot be imported.",
+        hint="LEDGERVIEWS_MODELS is a dotted path; the package must be installed or on PYTHONPATH.",
+    )
 
 
 def _modules(package: ModuleType) -> Iterable[ModuleType]:
@@ -165,6 +178,18 @@ def _modules(package: ModuleType) -> Iterable[ModuleType]:
             yield from _modules(module) if info.ispkg else [module]
 
 
+def _sql_files(package: ModuleType) -> set[Path]:
+    """All .sql files below the package, but for those of its demonstration data."""
+    folders = [Path(folder) for folder in getattr(package, "__path__", ())]
+    _, _, skipped = getattr(package, "DEMO", "").rpartition(".")
+    return {
+        file
+        for folder in folders
+        for file in folder.rglob("*.sql")
+        if not skipped or file.relative_to(folder).parts[0] != skipped
+    }
+
+
 def _reads(model: Model, models: Mapping[str, Model]) -> frozenset[str]:
     return frozenset(
         name for schema, name in qualified_names(model.sql) if schema == MODEL_SCHEMA and name in models
@@ -173,7 +198,7 @@ def _reads(model: Model, models: Mapping[str, Model]) -> frozenset[str]:
 
 def _ordered(upstream: Mapping[str, frozenset[str]]) -> list[str]:
     """Names so that each stands after all that it reads; ties in alphabetical order."""
-    sorter = TopologicalSorter(upstream)
+    sorter = TopologicalSorter({name: sorted(upstream[name]) for name in sorted(upstream)})
     try:
         sorter.prepare()
     except CycleError as exc:
