@@ -21,8 +21,7 @@ def location(migrations: str) -> Path:
     """
     package, colon, folder = migrations.partition(":")
     if colon and "/" not in package:
-        spec = importlib.util.find_spec(package)
-        roots = [Path(root) for root in (spec.submodule_search_locations or ())] if spec else []
+        roots = _package_folders(package)
         candidates = [root / folder for root in roots]
         if migrations == PACKAGED_MIGRATIONS:
             candidates += [root.parent / folder for root in roots]
@@ -33,7 +32,7 @@ def location(migrations: str) -> Path:
             return candidate
     raise UsageError(
         f"There are no migrations at {migrations!r}.",
-        hint="LEDGERVIEWS_MIGRATIONS is package:folder or a path, to the folder that holds env.py and versions/.",
+        hint="LEDGERVIEWS_MIGRATIONS is package:folder or a path, to the folder of env.py and versions/.",
     )
 
 
@@ -46,6 +45,16 @@ def heads(migrations: str) -> frozenset[str]:
 def known(migrations: str) -> frozenset[str]:
     """All revisions that stand at the location."""
     return frozenset(_graph(location(migrations)))
+
+
+def _package_folders(package: str) -> list[Path]:
+    if not all(part.isidentifier() for part in package.split(".")):
+        return []
+    try:
+        spec = importlib.util.find_spec(package)
+    except ModuleNotFoundError:  # the parent of a dotted one
+        return []
+    return [Path(root) for root in (spec.submodule_search_locations or ())] if spec else []
 
 
 def _graph(folder: Path) -> dict[str, tuple[str, ...]]:
@@ -62,7 +71,7 @@ def _graph(folder: Path) -> dict[str, tuple[str, ...]]:
 def _literals(path: Path) -> dict[str, str | tuple[str, ...] | None]:
     """The values of ``revision`` and ``down_revision`` in a revision file."""
     found: dict[str, str | tuple[str, ...] | None] = {}
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in _parsed(path).body:
         if isinstance(node, ast.Assign):
             targets, value = node.targets, node.value
         elif isinstance(node, ast.AnnAssign) and node.value is not None:
@@ -71,5 +80,17 @@ def _literals(path: Path) -> dict[str, str | tuple[str, ...] | None]:
             continue
         for target in targets:
             if isinstance(target, ast.Name) and target.id in {"revision", "down_revision"}:
-                found[target.id] = ast.literal_eval(value)
+                try:
+                    found[target.id] = ast.literal_eval(value)
+                except ValueError:
+                    raise UsageError(
+                        f"{path}: {target.id} is computed.", hint="Write its value: it is read, not run."
+                    ) from None
     return found
+
+
+def _parsed(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"))
+    except SyntaxError as exc:
+        raise UsageError(f"{path} is no Python: line {exc.lineno}, {exc.msg}.") from None
