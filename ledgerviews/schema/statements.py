@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from ledgerviews.sqltext import retarget
+from ledgerviews.sqltext import retarget, statement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ledgerviews.catalog import Kind
 
+_LONGEST_STEM = 63 - len("_key")  # bytes
 _KEYWORDS = {"view": sql.SQL("VIEW"), "materialized view": sql.SQL("MATERIALIZED VIEW")}
 
 
@@ -32,6 +34,7 @@ def create(  # noqa: PLR0913 (the frozen form of a declaration)
     relation = sql.Identifier(schema, name)
     keyword = _KEYWORDS[kind]
     stored = kind == "materialized view"
+    definition = statement(definition)
     body = retarget(definition, relations={*reads, name}, schema=schema)
     parts: list[sql.Composable] = [
         sql.SQL("CREATE {} {} AS\n").format(keyword, relation)
@@ -80,8 +83,12 @@ def drop(*, schema: str, name: str, kind: Kind | str) -> str:
 
 
 def index_name(relation: str) -> str:
-    """The name of a relation's unique index, within PostgreSQL's 63 bytes."""
-    return relation[:59] + "_key"
+    """The name of a relation's unique index, within PostgreSQL's 63 bytes and no other relation's."""
+    name = relation.encode()
+    if len(name) <= _LONGEST_STEM:
+        return relation + "_key"
+    # Two long names may share their beginning: a digest of the whole tells them apart.
+    return f"{name[: _LONGEST_STEM - 9].decode(errors='ignore')}_{sha256(name).hexdigest()[:8]}_key"
 
 
 def _script(parts: Sequence[sql.Composable]) -> str:
