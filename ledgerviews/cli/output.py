@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 JSON_VERSION = 1
-_WIDE = 200  # a table that is piped is not folded
+_WIDE = 10_000  # a table that is piped is neither folded nor cut
 
 
 def print_json(command: str, content: dict[str, Any]) -> None:
@@ -78,10 +78,10 @@ def size(number: int | None) -> str:
         return "-"
     value, unit = float(number), "bytes"
     for unit in ("bytes", "kB", "MB", "GB", "TB"):
-        if value < 10_240 or unit == "TB":  # noqa: PLR2004 (psql changes the unit there)
+        if int(value + 0.5) < 10_240 or unit == "TB":  # noqa: PLR2004 (psql changes the unit there)
             break
         value /= 1024
-    return f"{value:.0f} {unit}"
+    return f"{int(value + 0.5)} {unit}"
 
 
 def moment(value: datetime | None) -> str:
