@@ -59,15 +59,15 @@ def check(connection: psycopg.Connection, contracts: Iterable[Contract]) -> None
     if faults:
         info = connection.info
         raise ContractError(
-            f"Database {info.dbname!r} (as {info.user!r}) lacks what the relations read; nothing was created:\n"
-            + "\n".join(f"  - {fault}" for fault in faults),
+            f"Database {info.dbname!r} (as {info.user!r}) lacks what the relations read; "
+            "nothing was created:\n" + "\n".join(f"  - {fault}" for fault in faults),
             hint="Run the application's own migrations first, or point LEDGERVIEWS_DATABASE_URL at the right "
             "database; then run `alembic upgrade head` again.",
         )
 
 
 def compare(contract: Contract, found: Found) -> list[str]:
-    """One line for each table or column at fault: what was expected, what was found, where it was looked for."""
+    """One line for each table or column at fault: what was expected, what was found, and where."""
     faults: list[str] = []
     for key, columns in contract.items():
         schema, _, name = key.rpartition(".")
@@ -75,9 +75,8 @@ def compare(contract: Contract, found: Found) -> list[str]:
         if table is None:
             elsewhere = sorted(other for other, same in found if same == name)
             also = f"; there is one in schema {', '.join(elsewhere)}" if elsewhere else ""
-            faults.append(
-                f"{key}: expected a table with {_listed(columns)}; found no such table in schema {schema}{also}"
-            )
+            expected = f"expected a table with {_listed(columns)}"
+            faults.append(f"{key}: {expected}; found no such table in schema {schema}{also}")
             continue
         for column, words in columns.items():
             faults.extend(_column_faults(f"{key}.{column}", words, table.get(column)))
@@ -85,8 +84,8 @@ def compare(contract: Contract, found: Found) -> list[str]:
 
 
 def _column_faults(label: str, words: str, column: FoundColumn | None) -> Iterable[str]:
-    accepted = {word.strip() for word in words.split("|")}
-    expected = " or ".join(sorted(accepted))
+    accepted = _alternatives(words)
+    expected = " or ".join(accepted)
     if column is None:
         yield f"{label}: expected {expected}; found no such column"
     elif column.word not in accepted:
@@ -115,4 +114,8 @@ def _word(base_type: str, type_kind: str, type_category: str) -> str:
 
 
 def _listed(columns: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {words.replace(' | ', ' or ')}" for name, words in columns.items())
+    return ", ".join(f"{name} {' or '.join(_alternatives(words))}" for name, words in columns.items())
+
+
+def _alternatives(words: str) -> list[str]:
+    return [word.strip() for word in words.split("|")]

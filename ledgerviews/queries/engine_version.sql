@@ -1,2 +1,0 @@
--- The version of the installed engine.
-SELECT e.version FROM ledgerviews.engine AS e;
