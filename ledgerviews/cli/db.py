@@ -17,7 +17,11 @@ def db() -> None:
     """
 
 
-@db.command()
+# A revision may be relative, as -1: that is no option.
+_RELATIVE = {"ignore_unknown_options": True}
+
+
+@db.command(context_settings=_RELATIVE)
 @click.argument("revision", default="head")
 @click.option("--sql", is_flag=True, help="Print the script for psql instead of running it.")
 def upgrade(*, revision: str, sql: bool) -> None:
@@ -32,7 +36,7 @@ def upgrade(*, revision: str, sql: bool) -> None:
         commands.upgrade(Settings.from_environment(), revision, sql=sql)
 
 
-@db.command()
+@db.command(context_settings=_RELATIVE)
 @click.argument("revision")
 @click.option("--sql", is_flag=True, help="Print the script for psql instead of running it (FROM:TO).")
 def downgrade(*, revision: str, sql: bool) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ledgerviews.errors import LedgerviewsError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -21,6 +23,18 @@ _WIDE = 10_000  # a table that is piped is neither folded nor cut
 def print_json(command: str, content: dict[str, Any]) -> None:
     """Print one object: its version, the command, and the content."""
     click.echo(json.dumps({"version": JSON_VERSION, "command": command, **content}, default=_plain))
+
+
+@contextmanager
+def json_failure(command: str, *, as_json: bool) -> Iterator[None]:
+    """With --json, print an error of the block as one object, too; it goes on to the caller."""
+    try:
+        yield
+    except LedgerviewsError as exc:
+        if as_json:
+            error = {"message": exc.message, "hint": exc.hint}
+            print_json(command, {"state": "failed", "exit_code": exc.exit_code, "error": error})
+        raise
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:

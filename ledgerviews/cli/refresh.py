@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from ledgerviews.cli import output
 from ledgerviews.config import Settings
-from ledgerviews.errors import InterruptedRunError, LedgerviewsError
+from ledgerviews.errors import InterruptedRunError
 
 if TYPE_CHECKING:
     from ledgerviews.refresh.run import RunResult
@@ -55,18 +55,13 @@ def refresh(
 
     signal.signal(signal.SIGTERM, _interrupt)
     request = run.Request(names=names, selection=selection, blocking=blocking, wait=wait)
-    try:
-        with output.progress("refresh") as progress:
+    with output.json_failure("refresh", as_json=as_json), output.progress("refresh") as progress:
+        try:
             result = run.refresh(Settings.from_environment(), request, progress=progress)
-    except (LedgerviewsError, KeyboardInterrupt) as exc:
-        error = (
-            InterruptedRunError("Interrupted: cancelled on the server, everything was rolled back.")
-            if isinstance(exc, KeyboardInterrupt)
-            else exc
-        )
-        if as_json:
-            output.print_json("refresh", _failure(error))
-        raise error from None
+        except KeyboardInterrupt:
+            raise InterruptedRunError(
+                "Interrupted: cancelled on the server, everything was rolled back."
+            ) from None
     if as_json:
         output.print_json("refresh", asdict(result))
     else:
@@ -93,14 +88,6 @@ def _print(result: RunResult) -> None:
         right=numbers,
     )
     click.echo(f"Run {result.run_id} {result.state} in {result.seconds:.2f} s.")
-
-
-def _failure(error: LedgerviewsError) -> dict[str, Any]:
-    return {
-        "state": "failed",
-        "exit_code": error.exit_code,
-        "error": {"message": error.message, "hint": error.hint},
-    }
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:

@@ -21,7 +21,8 @@ def status(*, as_json: bool) -> int:
     """
     from ledgerviews.refresh.status import status as read  # noqa: PLC0415 (loads the database driver)
 
-    state = read(Settings.from_environment())
+    with output.json_failure("status", as_json=as_json):
+        state = read(Settings.from_environment())
     if as_json:
         output.print_json("status", {"current": state.current, **asdict(state)})
         return EXIT_OK if state.current else EXIT_DRIFT

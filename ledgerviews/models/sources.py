@@ -1,4 +1,4 @@
-"""The operational tables that the models read, with the columns they read and the types found in the field."""
+"""The operational tables that the models read: the columns read, and the types found in the field."""
 
 from ledgerviews.catalog import Source
 

@@ -7,11 +7,13 @@ SELECT
     CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' ELSE c.relkind::text END AS found_kind,
     COALESCE(c.relispopulated, false) AS populated,
     CASE WHEN c.relkind = 'm' THEN pg_catalog.pg_total_relation_size(c.oid) END AS size_bytes,
+    v.unique_index IS NOT NULL AS has_unique_index,
     x.finished_at AS last_refresh
 FROM ledgerviews.relation AS r
 LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = r.schema_name
 LEFT JOIN pg_catalog.pg_class AS c
     ON c.relnamespace = n.oid AND c.relname = r.relation_name
+LEFT JOIN ledgerviews.materialized_view AS v ON c.oid = v.relation
 LEFT JOIN LATERAL (
     SELECT l.finished_at
     FROM ledgerviews.run_relation AS l

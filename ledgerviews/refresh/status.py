@@ -27,6 +27,7 @@ CHANGED = "changed in code"
 NOT_INSTALLED = "not installed"
 NOT_DECLARED = "not declared"
 GONE = "dropped by hand"
+NO_INDEX = "unique index missing"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,7 @@ def status(settings: Settings) -> Status:
 def _found(
     connection: psycopg.Connection, row: tuple[Any, ...], declared: Mapping[tuple[str, str], str]
 ) -> RelationStatus:
-    schema, name, kind, definition, found_kind, populated, size_bytes, last_refresh = row
+    schema, name, kind, definition, found_kind, populated, size_bytes, indexed, last_refresh = row
     stored = found_kind == "materialized view"
     return RelationStatus(
         schema=schema,
@@ -124,7 +125,9 @@ def _found(
         size_bytes=size_bytes,
         populated=populated if stored else None,
         last_refresh=last_refresh,
-        definition=_definition(
+        definition=NO_INDEX
+        if stored and not indexed
+        else _definition(
             declared.get((schema, name)), installed=definition, kind=kind, found_kind=found_kind
         ),
     )

@@ -11,8 +11,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 
-from ledgerviews.config import PACKAGED_MIGRATIONS
-from ledgerviews.errors import DriftError, LedgerviewsError
+from ledgerviews.errors import DriftError, LedgerviewsError, UsageError
 from ledgerviews.revisions import location
 
 from .operations import SETTINGS
@@ -25,8 +24,13 @@ if TYPE_CHECKING:
 
 def config(settings: Settings, *, stdout: TextIO | None = None) -> Config:
     """An Alembic Config for these settings; no ini file is read."""
+    if settings.migrations is None:
+        raise UsageError(
+            f"It is not known where the revisions of {settings.models} are.",
+            hint="Set LEDGERVIEWS_MIGRATIONS to package:folder or to a path, or use Alembic's own command.",
+        )
     made = Config(stdout=stdout or sys.stdout, output_buffer=stdout)
-    folder = str(location(settings.migrations or PACKAGED_MIGRATIONS))
+    folder = str(location(settings.migrations))
     made.set_main_option("script_location", folder.replace("%", "%%"))
     made.attributes[SETTINGS] = settings
     return made

@@ -17,14 +17,14 @@ from sqlalchemy import exc as sqlalchemy_errors
 
 from ledgerviews import db
 from ledgerviews.config import MIGRATION_LOCK_TIMEOUT_MS, Settings
-from ledgerviews.errors import LedgerviewsError, LockedError
+from ledgerviews.errors import LedgerviewsError, LockedError, UsageError
 
 from . import contract
 from .engine_versions import SCHEMA
 from .operations import SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from types import ModuleType
 
     from alembic.runtime.migration import MigrationContext
 
@@ -47,21 +47,23 @@ def run_migrations(*, target_metadata: sqlalchemy.MetaData | None = None) -> Non
         "include_name": lambda _name, kind, _parents: kind == "schema",
         "transaction_per_migration": True,
     }
+    target = "the database"
     try:
         settings = context.config.attributes.get(SETTINGS) or Settings.from_environment()
         context.config.attributes[SETTINGS] = settings
         if context.is_offline_mode():
             _offline(options)
         else:
+            target = db.describe_target(settings)
             _online(settings, options)
     except LedgerviewsError as exc:
         raise CommandError(str(exc)) from exc
     except psycopg.Error as exc:
-        raise CommandError(str(error := db.translate(exc))) from error
+        raise CommandError(str(error := db.translate(exc, target=target))) from error
     except sqlalchemy_errors.DBAPIError as exc:
         if not isinstance(exc.orig, psycopg.Error):
             raise
-        raise CommandError(str(error := db.translate(exc.orig))) from error
+        raise CommandError(str(error := db.translate(exc.orig, target=target))) from error
 
 
 def _offline(options: dict[str, Any]) -> None:
@@ -94,7 +96,10 @@ def _online(settings: Settings, options: dict[str, Any]) -> None:
 
 def _prepare(raw: psycopg.Connection, migration: MigrationContext, settings: Settings) -> None:
     """Check the pending contracts, then queue behind other deploys and make the schema."""
-    contract.check(raw, _pending_contracts(migration))
+    pending = _pending(migration)
+    contract.check(raw, (wanted for module in pending if (wanted := getattr(module, CONTRACT, None))))
+    if pending:
+        _require_schema(raw, settings.schema)
     raw.rollback()
     db.set_timeouts(raw, lock_timeout_ms=QUEUE_TIMEOUT_MS, statement_timeout_ms=None)
     try:
@@ -117,11 +122,22 @@ def _prepare(raw: psycopg.Connection, migration: MigrationContext, settings: Set
     raw.commit()
 
 
-def _pending_contracts(migration: MigrationContext) -> Iterator[contract.Contract]:
-    """The frozen contracts of the revisions that this command is going to apply."""
-    heads = migration.get_current_heads()
-    for step in migration.opts["fn"](heads, migration):
-        if getattr(step, "is_upgrade", False) and (revision := getattr(step, "revision", None)) is not None:
-            wanted = getattr(revision.module, CONTRACT, None)
-            if wanted:
-                yield wanted
+def _pending(migration: MigrationContext) -> list[ModuleType]:
+    """The modules of the revisions that this command is going to apply."""
+    steps = migration.opts["fn"](migration.get_current_heads(), migration)
+    return [
+        step.revision.module
+        for step in steps
+        if getattr(step, "is_upgrade", False) and getattr(step, "revision", None) is not None
+    ]
+
+
+def _require_schema(raw: psycopg.Connection, schema: str) -> None:
+    """Raise UsageError where the target schema is missing: it is the team's to create and to grant on."""
+    found = raw.execute("SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s", [schema]).fetchall()
+    if not found:
+        raise UsageError(
+            f'The target schema "{schema}" does not exist in database {raw.info.dbname!r};'
+            " nothing was created.",
+            hint=f'Run CREATE SCHEMA "{schema}", or set LEDGERVIEWS_SCHEMA to one that is there.',
+        )

@@ -271,11 +271,12 @@ def test_status_shows_each_relation(installed_url: str, connect: Connect, run_cl
 
 
 def test_status_tells_what_differs(installed_url: str, connect: Connect, run_cli: pg.RunCli) -> None:
-    """A changed definition, a dropped and a missing relation are named, and the exit code is 4."""
+    """A changed definition, a dropped or missing relation and index are named; exit code 4."""
     connection = connect(installed_url)
     connection.execute(
         """UPDATE ledgerviews.relation SET definition = 'SELECT 1'
            WHERE relation_name = 'mart_suggestions_daily';
+           DROP INDEX public.mart_suggestions_feedback_daily_key;
            DROP MATERIALIZED VIEW public.mart_suggestions_kpis;
            DELETE FROM ledgerviews.relation WHERE relation_name = 'stg_suggestion_events';
            INSERT INTO ledgerviews.relation (schema_name, relation_name, kind, definition, unique_key)
@@ -291,7 +292,7 @@ def test_status_tells_what_differs(installed_url: str, connect: Connect, run_cli
     } == {
         "stg_suggestion_events": "not installed",
         "mart_suggestions_daily": "changed in code",
-        "mart_suggestions_feedback_daily": "up to date",
+        "mart_suggestions_feedback_daily": "unique index missing",
         "mart_suggestions_kpis": "dropped by hand",
         "mart_old": "not declared",
     }

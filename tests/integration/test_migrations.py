@@ -15,7 +15,7 @@ import pytest
 
 from ledgerviews.catalog import load
 from ledgerviews.config import Settings
-from ledgerviews.errors import LedgerviewsError, LockedError
+from ledgerviews.errors import LedgerviewsError, LockedError, UsageError
 from ledgerviews.models import demo
 from ledgerviews.schema import commands, environment
 from ledgerviews.schema.contract import ContractError
@@ -246,10 +246,31 @@ def test_another_schema_holds_the_relations(
     assert connection.execute(RELATIONS, ["public"]).fetchall() == []
 
 
-def test_a_missing_target_schema_is_named(application_url: str) -> None:
-    """A target schema that is not there stops the upgrade with its name and the mend."""
-    with pytest.raises(LedgerviewsError, match='schema "nowhere" does not exist'):
+def test_a_missing_target_schema_is_named(application_url: str, connect: Connect) -> None:
+    """A target schema that is not there stops the upgrade with its name and the mend; nothing is created."""
+    with pytest.raises(UsageError, match='target schema "nowhere" does not exist') as caught:
         commands.upgrade(Settings(database_url=application_url, schema="nowhere"))
+
+    assert 'CREATE SCHEMA "nowhere"' in str(caught.value)
+    assert connect(application_url).execute("SELECT to_regnamespace('ledgerviews')").fetchone() == (None,)
+
+
+def test_another_team_s_models_never_get_our_revisions(application_url: str) -> None:
+    """With other models and no place for their revisions ``db upgrade`` says what to set."""
+    settings = Settings(database_url=application_url, models="shop.analytics", migrations=None)
+
+    with pytest.raises(UsageError, match=r"revisions of shop\.analytics") as caught:
+        commands.upgrade(settings)
+
+    assert "LEDGERVIEWS_MIGRATIONS" in str(caught.value)
+
+
+def test_one_step_down(installed_url: str, connect: Connect, run_cli: pg.RunCli) -> None:
+    """``db downgrade -1`` takes the newest revision back."""
+    done = run_cli("db", "downgrade", "-1", url=installed_url)
+
+    assert done.returncode == 0, done.stderr
+    assert connect(installed_url).execute(RELATIONS, ["public"]).fetchall() == []
 
 
 def test_the_application_s_history_is_left_alone(application_url: str, connect: Connect) -> None:

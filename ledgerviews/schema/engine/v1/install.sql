@@ -438,7 +438,18 @@ BEGIN
                     RAISE EXCEPTION USING
                         ERRCODE = 'object_not_in_prerequisite_state',
                         MESSAGE = 'Cannot refresh ' || v_current || ' concurrently: it has no unique index on columns only.',
-                        HINT = 'Declare its grain and run alembic upgrade head, or pass --blocking (mode => ''blocking'').';
+                        HINT = COALESCE(
+                            'Run ' || (
+                                SELECT pg_catalog.format('CREATE UNIQUE INDEX ON %I.%I (', r.schema_name, r.relation_name)
+                                    || pg_catalog.string_agg(pg_catalog.quote_ident(k.name), ', ' ORDER BY k.ordinality)
+                                    || ')'
+                                FROM ledgerviews.relation AS r
+                                CROSS JOIN LATERAL pg_catalog.unnest(r.unique_key) WITH ORDINALITY AS k (name, ordinality)
+                                WHERE r.schema_name = v_mart.schema_name AND r.relation_name = v_mart.relation_name
+                                GROUP BY r.schema_name, r.relation_name
+                            ),
+                            'Declare its grain and install the revision that says so'
+                        ) || ', or pass --blocking (mode => ''blocking'').';
                 END IF;
                 v_method := CASE
                     WHEN NOT v_mart.populated THEN 'first fill'
