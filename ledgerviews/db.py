@@ -56,7 +56,7 @@ def conninfo(url: str | None) -> str:
         return ""
     text, is_url = _SCHEME.subn("postgresql://", url.strip(whitespace))
     if not is_url or _PLAIN_URL.fullmatch(text):
-        with suppress(psycopg.ProgrammingError):
+        with suppress(psycopg.ProgrammingError, UnicodeError):
             given = conninfo_to_dict(text)
             if _PORTS.fullmatch(str(given.get("port", ""))):
                 return make_conninfo("", **given)

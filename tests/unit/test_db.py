@@ -158,6 +158,7 @@ def test_a_percent_encoded_password_arrives_whole(password: str) -> None:
 @example("5432?password=se@cret")
 @example("%zz")
 @example("%41")
+@example("%80")
 @example("a b")
 @example("[::1")
 def test_a_password_that_is_not_encoded_is_read_whole_or_refused_unseen(password: str) -> None:
@@ -176,6 +177,7 @@ def test_a_password_that_is_not_encoded_is_read_whole_or_refused_unseen(password
 
 
 @given(PASSWORDS.filter(lambda text: "&" not in text))
+@example("%80")
 def test_a_password_among_the_parameters_is_not_shown(password: str) -> None:
     """A URL with ?password= is read whole or refused unseen as well."""
     url = f"postgresql://db.example/orders?user=reader&password={password}"
@@ -214,6 +216,8 @@ def test_a_password_in_a_keyword_string_is_not_shown(password: str) -> None:
         "password=s3cret=x host",
         "host=h password='s3cret",
         "host=h port=s3cret",
+        "postgresql://u:s3%80cret@h/db",
+        "postgresql://u:s3\udc80cret@h/db",
     ],
 )
 def test_an_unreadable_url_is_refused_without_being_repeated(url: str) -> None:
