@@ -70,13 +70,13 @@ def retarget(sql: str, *, relations: Collection[str], schema: str) -> str:
 
 def statement(sql: str) -> str:
     """The text of a file that holds one statement, without the semicolon that psql wants at its end."""
-    tokens = list(_tokens(sql.strip()))
+    tokens = list(_tokens(sql.strip(string.whitespace)))
     for position in reversed(range(len(tokens))):
         if tokens[position].text == ";":
             tokens[position] = _Token("blank", "")
         elif tokens[position].kind != "blank":
             break
-    return "".join(token.text for token in tokens).strip()
+    return "".join(token.text for token in tokens).strip(string.whitespace)
 
 
 def _tokens(sql: str) -> Iterator[_Token]:

@@ -229,6 +229,7 @@ def test_a_file_loses_its_last_semicolon_and_nothing_else(text: str, expected: s
 
 
 @given(SQL)
+@example(";\xa0;")
 def test_a_statement_is_cut_once(sql: str) -> None:
     """Cutting a second time changes nothing, so code and database can be compared."""
     once = statement(sql)
