@@ -5,7 +5,7 @@ SELECT
     r.kind,
     r.definition,
     CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' ELSE c.relkind::text END AS found_kind,
-    COALESCE(c.relispopulated, false) AS populated,
+    COALESCE(c.relispopulated, FALSE) AS populated,
     CASE WHEN c.relkind = 'm' THEN pg_catalog.pg_total_relation_size(c.oid) END AS size_bytes,
     v.unique_index IS NOT NULL AS has_unique_index,
     x.finished_at AS last_refresh
@@ -20,5 +20,5 @@ LEFT JOIN LATERAL (
     WHERE l.schema_name = r.schema_name AND l.relation_name = r.relation_name
     ORDER BY l.run_id DESC
     LIMIT 1
-) AS x ON true
+) AS x ON TRUE
 ORDER BY r.kind DESC, r.schema_name, r.relation_name;
