@@ -71,6 +71,11 @@ class Model:
     ) -> Model:
         """Declare the model whose SQL stands beside ``file`` (pass ``__file__``)."""
         model = cls(path=Path(file), kind=kind, description=description, grain=grain, columns=columns)
+        if kind is Kind.MATERIALIZED_VIEW and not grain:
+            raise DeclarationError(
+                f"Materialized view {model.name} declares no grain, so it has no unique key.",
+                hint="Name the columns of which one combination makes one row.",
+            )
         if missing := [name for name in grain if name not in columns]:
             raise DeclarationError(f"Model {model.name}: grain names {', '.join(missing)}, no column of it.")
         return model

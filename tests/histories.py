@@ -41,10 +41,11 @@ _UNUSABLE = (
     "0001-12-31 23:59 BC",
 )
 
-_MODES = ("heuristic", "model", "auto", "", None, "Auto", "(none)", "mod\u00e8le")
+_MODES = ("heuristic", "model", "auto", "", None, "Auto", "(none)", "mod\u00e8le", "m" * 5000)
 _MODEL_IDS = (
     "heuristic@v1", "heuristic@v2", "lgbm@4f9c21e", None, "", "heuristic", "heuristic@", "@heuristic",
     "heuristics@v1", "Heuristic@v1", " heuristic@v1", "lgbm", "lgbm@a@b", "heuristic@lgbm@1", "(none)",
+    "a" * 1000, "a" * 1001, "\u20ac" * 333, "\u20ac" * 334, "\u20ac" * 20_000,
 )  # fmt: skip
 _LABELS = ("groceries", "accept", "reject", "undo", "Accept", " undo", "", None)
 _ACTIONS = {

@@ -7,6 +7,7 @@ a NUL and half a surrogate pair, which the database cannot give back as text, st
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -229,8 +230,8 @@ def _kpis_row(day: date, asked: list[Daily], answered: list[FeedbackDaily]) -> K
 def _key(row: Staged) -> tuple[date, str, str]:
     return (
         row.created_date,
-        NONE if row.mode is None else row.mode,
-        NONE if row.model_id is None else row.model_id,
+        _key_text(row.mode),
+        _key_text(row.model_id),
     )
 
 
@@ -293,3 +294,11 @@ def _double(value: object) -> float | None:
 
 def _rate(numerator: int, denominator: int) -> float | None:
     return numerator / denominator if denominator else None
+
+
+def _key_text(value: str | None) -> str:
+    """A text as part of a key: beyond 1,000 bytes its beginning and its MD5, so that an index can hold it."""
+    if value is None:
+        return NONE
+    encoded = value.encode()
+    return value if len(encoded) <= 1000 else f"{value[:200]}...{hashlib.md5(encoded).hexdigest()}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from alembic.operations import MigrateOperation, Operations
 
 from ledgerviews.config import Settings
+from ledgerviews.queries import query
 
 from . import engine_versions, statements
 
@@ -175,10 +176,10 @@ def _assumed_version(version: int) -> int:
 
 def _installed_version(operations: Operations) -> int:
     cursor = _cursor(operations)
-    cursor.execute("SELECT pg_catalog.to_regclass('ledgerviews.engine') IS NOT NULL")
+    cursor.execute(query("installed"))
     if not cursor.fetchone()[0]:
         return 0
-    cursor.execute("SELECT version FROM ledgerviews.engine")
+    cursor.execute(query("engine_version"))
     row = cursor.fetchone()
     return int(row[0]) if row else 0
 

@@ -80,8 +80,8 @@ SELECT
 FROM (
     SELECT
         e.created_date,
-        COALESCE(e.mode, '(none)')::text AS mode,
-        COALESCE(e.model_id, '(none)')::text AS model_id,
+        ledgerviews.key_text(e.mode) AS mode,
+        ledgerviews.key_text(e.model_id) AS model_id,
         e.txn_id,
         e.candidate_count,
         e.effective_mode
@@ -113,8 +113,8 @@ WITH feedback AS (
 answers AS (
     SELECT
         CASE WHEN linked THEN event_date ELSE feedback_date END AS created_date,
-        CASE WHEN linked THEN COALESCE(mode, '(none)') ELSE '(unlinked)' END::text AS mode,
-        CASE WHEN linked THEN COALESCE(model_id, '(none)') ELSE '(unlinked)' END::text AS model_id,
+        CASE WHEN linked THEN ledgerviews.key_text(mode) ELSE '(unlinked)' END::text AS mode,
+        CASE WHEN linked THEN ledgerviews.key_text(model_id) ELSE '(unlinked)' END::text AS model_id,
         COUNT(*) AS answers,
         COUNT(*) FILTER (WHERE action = 'accept') AS accepts,
         COUNT(*) FILTER (WHERE action = 'reject') AS rejects,
@@ -127,8 +127,8 @@ answers AS (
 asked AS (
     SELECT
         s.created_date,
-        COALESCE(s.mode, '(none)')::text AS mode,
-        COALESCE(s.model_id, '(none)')::text AS model_id,
+        ledgerviews.key_text(s.mode) AS mode,
+        ledgerviews.key_text(s.model_id) AS model_id,
         COUNT(*) AS events
     FROM public.stg_suggestion_events AS s
     GROUP BY 1, 2, 3
@@ -229,7 +229,7 @@ def upgrade() -> None:
         columns={
             "created_date": "UTC day of the events; 0001-01-01 holds events without a usable time.",
             "mode": "The mode requested: heuristic, model or auto; (none) when unknown.",
-            "model_id": "The model asked; (none) when unknown.",
+            "model_id": "The model asked; (none) when unknown, shortened beyond 1,000 bytes.",
             "events": "Number of suggestion events.",
             "avg_candidate_count": "candidates_total / events.",
             "candidates_total": "Candidates over all events.",

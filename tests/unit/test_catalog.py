@@ -222,6 +222,18 @@ def test_a_grain_of_unknown_columns_is_refused(tmp_path: Path) -> None:
         )
 
 
+def test_a_materialized_view_without_a_grain_is_refused(tmp_path: Path) -> None:
+    """Without a grain there is no unique key to refresh by, and the declaration says so."""
+    with pytest.raises(DeclarationError, match="Materialized view daily declares no grain"):
+        Model.beside(
+            str(tmp_path / "daily.py"),
+            kind=Kind.MATERIALIZED_VIEW,
+            description="d",
+            grain=(),
+            columns={"day": "The day."},
+        )
+
+
 @pytest.mark.parametrize(("name", "fits"), [("m" * 63, True), ("m" * 64, False), ("é" * 32, False)])
 def test_a_name_that_postgresql_would_cut_is_refused(tmp_path: Path, name: str, *, fits: bool) -> None:
     """A name of more than 63 bytes, whatever its letters, is refused before anything is installed."""

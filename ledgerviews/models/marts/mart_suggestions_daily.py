@@ -10,7 +10,7 @@ MODEL = Model.beside(
     columns={
         "created_date": "UTC day of the events; 0001-01-01 holds events without a usable time.",
         "mode": "The mode requested: heuristic, model or auto; (none) when unknown.",
-        "model_id": "The model asked; (none) when unknown.",
+        "model_id": "The model asked; (none) when unknown, shortened beyond 1,000 bytes.",
         "events": "Number of suggestion events.",
         "avg_candidate_count": "candidates_total / events.",
         "candidates_total": "Candidates over all events.",

@@ -16,8 +16,8 @@ SELECT
 FROM (
     SELECT
         e.created_date,
-        COALESCE(e.mode, '(none)')::text AS mode,
-        COALESCE(e.model_id, '(none)')::text AS model_id,
+        ledgerviews.key_text(e.mode) AS mode,
+        ledgerviews.key_text(e.model_id) AS model_id,
         e.txn_id,
         e.candidate_count,
         e.effective_mode

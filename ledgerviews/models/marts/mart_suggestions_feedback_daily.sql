@@ -19,8 +19,8 @@ WITH feedback AS (
 answers AS (
     SELECT
         CASE WHEN linked THEN event_date ELSE feedback_date END AS created_date,
-        CASE WHEN linked THEN COALESCE(mode, '(none)') ELSE '(unlinked)' END::text AS mode,
-        CASE WHEN linked THEN COALESCE(model_id, '(none)') ELSE '(unlinked)' END::text AS model_id,
+        CASE WHEN linked THEN ledgerviews.key_text(mode) ELSE '(unlinked)' END::text AS mode,
+        CASE WHEN linked THEN ledgerviews.key_text(model_id) ELSE '(unlinked)' END::text AS model_id,
         COUNT(*) AS answers,
         COUNT(*) FILTER (WHERE action = 'accept') AS accepts,
         COUNT(*) FILTER (WHERE action = 'reject') AS rejects,
@@ -33,8 +33,8 @@ answers AS (
 asked AS (
     SELECT
         s.created_date,
-        COALESCE(s.mode, '(none)')::text AS mode,
-        COALESCE(s.model_id, '(none)')::text AS model_id,
+        ledgerviews.key_text(s.mode) AS mode,
+        ledgerviews.key_text(s.model_id) AS model_id,
         COUNT(*) AS events
     FROM public.stg_suggestion_events AS s
     GROUP BY 1, 2, 3

@@ -58,6 +58,17 @@ END;
 COMMENT ON FUNCTION ledgerviews.utc_day(timestamp with time zone) IS
 'The UTC day; 0001-01-01 where the time is NULL, infinite or outside the years 1 to 9999, so that a key is never NULL.';
 
+-- An entry of a btree index holds 2,704 bytes; two keys of 1,000 bytes and a day stand well in one.
+CREATE FUNCTION ledgerviews.key_text(value text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN value IS NULL THEN '(none)'
+    WHEN pg_catalog.octet_length(value) <= 1000 THEN value
+    ELSE pg_catalog.left(value, 200) || '...' || pg_catalog.md5(value)
+END;
+COMMENT ON FUNCTION ledgerviews.key_text(text) IS
+'The value as part of a unique key: (none) for NULL, and beyond 1,000 bytes its first 200 characters, ... and its md5.';
+
 -- A json value may be no jsonb: \u0000, half a surrogate pair, a number past numeric, nesting past the stack.
 -- Catching errors needs subtransactions, which parallel workers cannot have: hence PARALLEL UNSAFE.
 CREATE FUNCTION ledgerviews.json_salvage(value json) RETURNS jsonb

@@ -1,0 +1,2 @@
+-- The version of the installed engine.
+SELECT e.version FROM ledgerviews.engine AS e;
