@@ -36,14 +36,22 @@ class Kind(StrEnum):
 class Source:
     """A table of the application that models read.
 
-    ``columns`` maps each column that is read to the types it may have, separated by ``|``, in the words of
-    ``ledgerviews.schema.contract``: ``uuid``, ``text``, ``enum``, ``integer``, ``timestamptz`` …
+    Attributes:
+        schema: where the table stands.
+        name: its name.
+        columns: each column that is read, with the types it may have, separated by ``|``, in the words of
+            ``ledgerviews.schema.contract``: ``uuid``, ``text``, ``enum``, ``integer``, ``timestamptz`` …
+        description: one sentence.
+        day_rows: conditions for the rows that belong to the days from ``lo`` up to, not including, ``hi``;
+            each row meets one of them for one day. Columns are qualified by the table's bare name and stand
+            raw, so that an index serves. Empty where no model is computed by day from this table.
     """
 
     schema: str = "public"
     name: str
     columns: Mapping[str, str] = field(hash=False)
     description: str
+    day_rows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +65,7 @@ class Model:
         grain: the columns of which one combination makes one row.
         columns: every column, in order, with the line that is installed as its comment.
         unique_key: the columns of the unique index; the grain for a materialized view, none for a view.
+        day: the column of the grain that holds a row's UTC day, where days can be computed one by one.
     """
 
     path: Path
@@ -64,13 +73,25 @@ class Model:
     description: str
     grain: tuple[str, ...]
     columns: Mapping[str, str] = field(hash=False)
+    day: str | None = None
 
     @classmethod
-    def beside(
-        cls, file: str, *, kind: Kind, description: str, grain: tuple[str, ...], columns: Mapping[str, str]
+    def beside(  # noqa: PLR0913 (what a declaration says)
+        cls,
+        file: str,
+        *,
+        kind: Kind,
+        description: str,
+        grain: tuple[str, ...],
+        columns: Mapping[str, str],
+        day: str | None = None,
     ) -> Model:
         """Declare the model whose SQL stands beside ``file`` (pass ``__file__``)."""
-        model = cls(path=Path(file), kind=kind, description=description, grain=grain, columns=columns)
+        model = cls(
+            path=Path(file), kind=kind, description=description, grain=grain, columns=columns, day=day
+        )
+        if day is not None and day not in grain:
+            raise DeclarationError(f"Model {model.name}: its day column {day} is no part of its grain.")
         if kind is Kind.MATERIALIZED_VIEW and not grain:
             raise DeclarationError(
                 f"Materialized view {model.name} declares no grain, so it has no unique key.",

@@ -206,3 +206,16 @@ def _candidates(form: str) -> st.SearchStrategy[str]:
         lambda found: "[" + ", ".join(found) + "]"
     )
     return st.one_of(arrays, arrays, arrays, scalars, objects)
+
+
+def lift_constraints(connection: psycopg.Connection) -> None:
+    """Let in what the field has where a constraint is missing: NULLs, and ids of rows that do not exist."""
+    connection.execute(
+        "ALTER TABLE public.suggestion_events "
+        "DROP CONSTRAINT IF EXISTS suggestion_events_txn_id_fkey, ALTER mode DROP NOT NULL"
+    )
+    connection.execute(
+        "ALTER TABLE public.suggestion_feedback "
+        "DROP CONSTRAINT IF EXISTS suggestion_feedback_event_id_fkey, ALTER event_id DROP NOT NULL, "
+        "ALTER action DROP NOT NULL, ALTER label DROP NOT NULL"
+    )

@@ -15,6 +15,7 @@ SOURCES = (
             "mode": "text",
             "created_at": "timestamp | timestamptz",
         },
+        day_rows=("ledgerviews.in_days(suggestion_events.created_at, lo, hi)",),
     ),
     Source(
         name="suggestion_feedback",
@@ -25,5 +26,18 @@ SOURCES = (
             "label": "text",
             "created_at": "timestamptz | timestamp",
         },
+        # Feedback belongs to the day of its event; without one, to its own.
+        day_rows=(
+            """EXISTS (
+                SELECT FROM public.suggestion_events
+                WHERE suggestion_events.id = suggestion_feedback.event_id
+                    AND ledgerviews.in_days(suggestion_events.created_at, lo, hi)
+            )""",
+            """ledgerviews.in_days(suggestion_feedback.created_at, lo, hi)
+            AND NOT EXISTS (
+                SELECT FROM public.suggestion_events
+                WHERE suggestion_events.id = suggestion_feedback.event_id
+            )""",
+        ),
     ),
 )

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from ledgerviews.models import demo
 from tests import oracle
-from tests.histories import SESSION_ZONES, History, awkward_json, histories, insert
+from tests.histories import SESSION_ZONES, History, awkward_json, histories, insert, lift_constraints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +86,7 @@ def _expected(history: History) -> dict[str, list[Any]]:
 
 def _published(connection: psycopg.Connection, history: History, zone: str) -> dict[str, list[Any]]:
     """Insert a history, refresh and read under a TimeZone; candidates, which pass through, are None."""
-    _lift_constraints(connection)
+    lift_constraints(connection)
     connection.execute("SELECT set_config('TimeZone', %s, false)", [zone])
     insert(connection, history)
     connection.execute("CALL ledgerviews.refresh()")
@@ -104,16 +104,3 @@ def _published(connection: psycopg.Connection, history: History, zone: str) -> d
 def _rows(connection: psycopg.Connection, relation: str) -> list[Any]:
     query = sql.SQL("SELECT * FROM {}").format(sql.Identifier("public", relation))
     return sorted(connection.execute(query).fetchall())
-
-
-def _lift_constraints(connection: psycopg.Connection) -> None:
-    """Let in what the field has where a constraint is missing: NULLs, and ids of rows that do not exist."""
-    connection.execute(
-        "ALTER TABLE public.suggestion_events "
-        "DROP CONSTRAINT IF EXISTS suggestion_events_txn_id_fkey, ALTER mode DROP NOT NULL"
-    )
-    connection.execute(
-        "ALTER TABLE public.suggestion_feedback "
-        "DROP CONSTRAINT IF EXISTS suggestion_feedback_event_id_fkey, ALTER event_id DROP NOT NULL, "
-        "ALTER action DROP NOT NULL, ALTER label DROP NOT NULL"
-    )

@@ -7,6 +7,7 @@ MODEL = Model.beside(
     kind=Kind.MATERIALIZED_VIEW,
     description="Suggestion events by UTC day, requested mode and model.",
     grain=("created_date", "mode", "model_id"),
+    day="created_date",
     columns={
         "created_date": "UTC day of the events; 0001-01-01 holds events without a usable time.",
         "mode": "The mode requested: heuristic, model or auto; (none) when unknown.",

@@ -7,6 +7,7 @@ MODEL = Model.beside(
     kind=Kind.MATERIALIZED_VIEW,
     description="Feedback by UTC day, requested mode and model of the suggestion event that it is about.",
     grain=("created_date", "mode", "model_id"),
+    day="created_date",
     columns={
         "created_date": "UTC day of the event, so late feedback counts for the event's day; the feedback's "
         "own day where its event is unknown.",

@@ -15,6 +15,8 @@ DROP FUNCTION ledgerviews.json_array_size(jsonb);
 DROP FUNCTION ledgerviews.json_safe(json);
 DROP FUNCTION ledgerviews.json_salvage(json);
 DROP FUNCTION ledgerviews.key_text(text);
+DROP FUNCTION ledgerviews.in_days(timestamp with time zone, date, date);
+DROP FUNCTION ledgerviews.in_days(timestamp without time zone, date, date);
 DROP FUNCTION ledgerviews.utc_day(timestamp with time zone);
 DROP FUNCTION ledgerviews.utc_day(timestamp without time zone);
 DROP FUNCTION ledgerviews.utc_or_null(timestamp with time zone);

@@ -1,0 +1,120 @@
+"""A model's SELECT, narrowed to some days: composed from the model and its sources' conditions. Pure.
+
+The model's own SQL stays one plain SELECT. Each relation that it names is replaced, in place, by a subquery:
+a view by its own narrowed SQL, a source by its rows of these days. All else stands as it was written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import sqlglot
+from psycopg.sql import Identifier
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from ledgerviews.catalog import Kind
+from ledgerviews.errors import DeclarationError
+from ledgerviews.sqltext import MODEL_SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ledgerviews.catalog import Catalog, Source
+
+_DIALECT = "postgres"
+
+
+def compose(catalog: Catalog, name: str, *, lo: str, hi: str) -> str:
+    """The model's SELECT over its rows of the days from ``lo`` up to, not including, ``hi``.
+
+    ``lo`` and ``hi`` are SQL expressions of type date. Raises DeclarationError where the model has no day, or
+    reads what cannot be narrowed: a materialized view, or a source without ``day_rows``.
+    """
+    model = catalog[name]
+    if model.day is None:
+        raise DeclarationError(f"Model {name} declares no day column, so it is computed as a whole.")
+    return _narrowed(catalog, name, model.sql, lo=lo, hi=hi)
+
+
+@dataclass(frozen=True)
+class _Replacement:
+    start: int
+    end: int
+    text: str
+
+
+def _narrowed(catalog: Catalog, name: str, sql: str, *, lo: str, hi: str) -> str:
+    replacements = []
+    for table in _parse(name, sql).find_all(exp.Table):
+        key = (table.db, table.name)
+        if key in catalog.sources:
+            body = _rows(catalog.sources[key], name, lo=lo, hi=hi)
+        elif table.db == MODEL_SCHEMA and table.name in catalog.models:
+            read = catalog.models[table.name]
+            if read.kind is not Kind.VIEW:
+                raise DeclarationError(
+                    f"Model {name} declares a day, but reads {read.name}, a materialized view.",
+                    hint="Leave its day out: it follows what it reads.",
+                )
+            body = _narrowed(catalog, read.name, read.sql, lo=lo, hi=hi)
+        elif table.db:
+            raise DeclarationError(
+                f"Model {name} declares a day, but reads {table.sql(_DIALECT)}, no source."
+            )
+        else:
+            continue  # a common table expression
+        alias = "" if table.alias else " AS " + _identifier(table.name)
+        start, end = table.args["db"].meta["start"], table.this.meta["end"] + 1
+        # The subquery ends on a line of its own, because it may end in a comment.
+        replacements.append(_Replacement(start, end, f"(\n{body}\n){alias}"))
+    return _replaced(sql, replacements)
+
+
+def _rows(source: Source, reader: str, *, lo: str, hi: str) -> str:
+    """The source's rows of the days: one arm for each of its conditions, which exclude each other."""
+    if not source.day_rows:
+        raise DeclarationError(
+            f"Model {reader} declares a day, but its source {source.schema}.{source.name} has no day_rows.",
+            hint="Declare which of its rows belong to the days from lo to hi.",
+        )
+    table = _identifier(source.schema, source.name)
+    row = _identifier(source.name)
+    return "\nUNION ALL\n".join(
+        f"SELECT {row}.* FROM {table} WHERE {_bounded(source, condition, lo=lo, hi=hi)}"  # noqa: S608
+        for condition in source.day_rows
+    )
+
+
+def _bounded(source: Source, condition: str, *, lo: str, hi: str) -> str:
+    """The condition with its bare names ``lo`` and ``hi`` replaced."""
+    bounds = {"lo": lo, "hi": hi}
+    replacements = []
+    for column in _parse(source.name, condition).find_all(exp.Column):
+        if not column.table and column.name in bounds:
+            meta = column.this.meta
+            replacements.append(_Replacement(meta["start"], meta["end"] + 1, bounds[column.name]))
+        elif not column.table:
+            raise DeclarationError(
+                f"Source {source.name}: the column {column.name} in its day_rows is not qualified.",
+                hint=f"Write {source.name}.{column.name}.",
+            )
+    return _replaced(condition, replacements)
+
+
+def _replaced(text: str, replacements: Iterable[_Replacement]) -> str:
+    for replacement in sorted(replacements, key=lambda one: one.start, reverse=True):
+        text = text[: replacement.start] + replacement.text + text[replacement.end :]
+    return text
+
+
+def _identifier(*names: str) -> str:
+    return Identifier(*names).as_string()
+
+
+def _parse(name: str, sql: str) -> exp.Expr:
+    try:
+        return sqlglot.parse_one(sql, read=_DIALECT)
+    except SqlglotError as exc:
+        raise DeclarationError(f"The SQL of {name} cannot be read: {str(exc).splitlines()[0]}") from exc
