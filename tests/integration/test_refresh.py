@@ -499,7 +499,7 @@ def test_an_unknown_mode_is_refused(installed_url: str, connect: Connect) -> Non
 
 
 def test_a_hostile_search_path_changes_nothing(installed_url: str, connect: Connect) -> None:
-    """Tables and functions that a session's search_path puts in front are not what a refresh reads."""
+    """Tables, functions and operators that a search_path puts in front are not what a refresh uses."""
     connection = connect(installed_url)
     add_events(connection, 2)
     connection.execute(
@@ -508,9 +508,15 @@ def test_a_hostile_search_path_changes_nothing(installed_url: str, connect: Conn
            CREATE TABLE evil.run (run_id bigint);
            CREATE FUNCTION evil.count() RETURNS bigint LANGUAGE sql AS 'SELECT 99::bigint';
            CREATE FUNCTION evil.format(text, text) RETURNS text LANGUAGE sql AS $$ SELECT 'SELECT 1/0' $$;
+           CREATE FUNCTION evil.raises(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT 1 / 0 > 0';
+           CREATE FUNCTION evil.raises(bigint, bigint) RETURNS boolean LANGUAGE sql AS 'SELECT 1 / 0 > 0';
+           CREATE OPERATOR evil.= (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.raises);
+           CREATE OPERATOR evil.<> (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.raises);
+           CREATE OPERATOR evil.= (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = evil.raises);
            SET search_path = evil, public, pg_catalog"""
     )
 
+    refresh(connection)
     refresh(connection)
 
     connection.execute("RESET search_path")

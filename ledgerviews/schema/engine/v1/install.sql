@@ -344,6 +344,9 @@ DECLARE
     v_detail text;
     v_hint text;
 BEGIN
+    -- A procedure with a SET clause could not COMMIT, so each transaction sets its own search_path: no operator
+    -- or function that a session's path puts in front is ever called.
+    SET LOCAL search_path = pg_catalog, pg_temp;
     IF mode IS NULL OR mode NOT IN ('concurrently', 'blocking') THEN
         RAISE EXCEPTION USING
             ERRCODE = 'invalid_parameter_value',
@@ -366,6 +369,7 @@ BEGIN
     LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = pg_catalog.pg_backend_pid()
     RETURNING r.run_id INTO run_id;
     COMMIT;
+    SET LOCAL search_path = pg_catalog, pg_temp;
 
     -- Queue for the lock where its failure can be caught and written down.
     BEGIN
@@ -389,10 +393,12 @@ BEGIN
         IF wait THEN
             COMMIT;
             SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+            SET LOCAL search_path = pg_catalog, pg_temp;
             LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE;
         ELSE
             COMMIT;
             SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+            SET LOCAL search_path = pg_catalog, pg_temp;
             LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE NOWAIT;
         END IF;
         BEGIN
@@ -581,6 +587,7 @@ BEGIN
             RETURN;
         END IF;
         ROLLBACK;
+        SET LOCAL search_path = pg_catalog, pg_temp;
         -- Somebody refreshed one of them by hand after our snapshot: once more, from a new one.
         IF v_sqlstate = '40001' AND v_attempt < 3 THEN
             RAISE NOTICE 'Beginning again: % was refreshed by another session.', v_current;
@@ -594,6 +601,7 @@ BEGIN
         sqlstate = v_sqlstate, error = v_message, failed_relation = v_current
     WHERE r.run_id = refresh.run_id;
     COMMIT;
+    SET LOCAL search_path = pg_catalog, pg_temp;
     IF v_state = 'locked' AND NOT wait THEN
         v_message := 'Another refresh is running.';
         v_hint := 'Wait for it (--wait), or look at it: ledgerviews status.';
