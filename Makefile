@@ -131,7 +131,7 @@ demo: $(VENV)/.installed ## A server of its own in .ledgerviews/; a second run a
 		SELECT * FROM (
 			SELECT created_date AS day, events_total AS events, events_model AS model,
 				events_heuristic AS heuristic, events_auto AS auto,
-				round(avg_candidate_count_overall::numeric, 2) AS candidates_per_event,
+				round(avg_candidate_count_overall::numeric, 2) AS candidates,
 				round(accept_rate_overall::numeric, 3) AS accept_rate
 			FROM public.mart_suggestions_kpis ORDER BY created_date DESC LIMIT 10
 		) AS latest ORDER BY day"

@@ -181,10 +181,17 @@ def load(dotted: str) -> Catalog:
     return Catalog(sources, models)
 
 
+def _import_module(dotted: str) -> ModuleType:
+    try:
+        return importlib.import_module(dotted)
+    except SyntaxError as exc:
+        raise DeclarationError(f"{exc.filename}, line {exc.lineno}: {exc.msg}.") from exc
+
+
 def _import(dotted: str) -> ModuleType:
     try:
         if all(part.isidentifier() for part in dotted.split(".")):
-            return importlib.import_module(dotted)
+            return _import_module(dotted)
     except ModuleNotFoundError as exc:
         if exc.name is None or not (dotted == exc.name or dotted.startswith(exc.name + ".")):
             raise
@@ -200,7 +207,7 @@ def _modules(package: ModuleType) -> Iterable[ModuleType]:
     skipped = getattr(package, "DEMO", None)
     for info in pkgutil.iter_modules(getattr(package, "__path__", ()), package.__name__ + "."):
         if info.name != skipped:
-            module = importlib.import_module(info.name)
+            module = _import_module(info.name)
             yield from _modules(module) if info.ispkg else [module]
 
 

@@ -22,7 +22,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from .config import Settings
 
@@ -76,20 +76,40 @@ def connect(
     """
     text = conninfo(settings.database_url)
     given = conninfo_to_dict(text)
+    _refuse_misplaced(given)
     with translated(target=describe_target(settings)):
-        connection = psycopg.connect(
-            text,
-            autocommit=autocommit,
-            connect_timeout=given.get("connect_timeout")
-            or os.environ.get("PGCONNECT_TIMEOUT")
-            or CONNECT_TIMEOUT_S,
-            fallback_application_name=application,
-        )
+        try:
+            connection = psycopg.connect(
+                text,
+                autocommit=True,
+                connect_timeout=given.get("connect_timeout")
+                or os.environ.get("PGCONNECT_TIMEOUT")
+                or CONNECT_TIMEOUT_S,
+                fallback_application_name=application,
+                client_encoding="utf8",
+            )
+        except (psycopg.ProgrammingError, UnicodeError, ValueError) as exc:
+            raise UsageError(f"The connection's settings cannot be used: {exc}") from None
+        # The driver reads times in ISO only, and a database or role may have another default.
+        connection.execute("SET datestyle = 'ISO'")
+        connection.autocommit = autocommit
     if connection.info.server_version < MINIMUM_SERVER:
         version = connection.info.server_version
         connection.close()
         raise UsageError(f"The server is PostgreSQL {version // 10000}; ledgerviews needs 15 or later.")
     return connection
+
+
+def _refuse_misplaced(given: Mapping[str, Any]) -> None:
+    """Raise UsageError where a name holds what looks like a URL or a password, before anything repeats it."""
+    for name in ("host", "dbname", "user"):
+        variable = {"host": "PGHOST", "dbname": "PGDATABASE", "user": "PGUSER"}[name]
+        value = str(given.get(name) or os.environ.get(variable) or "")
+        if any(mark in value for mark in ("://", "password=", ";")):
+            raise UsageError(
+                f"The {name} of the database holds what looks like a URL or a password; it is not repeated.",
+                hint="Write postgresql://user:password@host:5432/database in LEDGERVIEWS_DATABASE_URL.",
+            )
 
 
 def set_timeouts(
@@ -131,20 +151,36 @@ def translate(exc: psycopg.Error, *, target: str = "the database") -> Ledgerview
     message = diag.message_primary or str(exc).strip()
     parts = [part for part in (diag.message_detail, diag.message_hint) if part]
     hint = " ".join(parts) or None
-    if isinstance(exc, pg.LockNotAvailable):
-        return LockedError(
-            message, hint=hint or "Try again, or raise the lock time-out (LEDGERVIEWS_LOCK_TIMEOUT)."
-        )
-    if isinstance(exc, pg.QueryCanceled):
-        return _cancelled(message)
-    if isinstance(exc, pg.InsufficientPrivilege):
-        return DatabaseError(f"{message} ({target}).", hint=hint or "Grant it, or connect as the owner.")
+    if error := _refused(exc, message, hint, target):
+        return error
     if diag.sqlstate is None and not isinstance(exc, psycopg.OperationalError):
         return DatabaseError(message)  # the driver's own refusal; no server was asked
     if diag.sqlstate is None or diag.sqlstate.startswith(_BROKEN):
         cause = _connection_cause(exc)
         return UnreachableError(f"Cannot reach {target}: {cause}", hint=_connection_hint(exc))
     return DatabaseError(f"{message} (SQLSTATE {diag.sqlstate})", hint=hint)
+
+
+def _refused(exc: psycopg.Error, message: str, hint: str | None, target: str) -> LedgerviewsError | None:
+    """Our error for what the server refused and we know the mend of."""
+    match exc:
+        case pg.LockNotAvailable():
+            again = "Try again, or raise the lock time-out (LEDGERVIEWS_LOCK_TIMEOUT)."
+            return LockedError(message, hint=hint or again)
+        case pg.QueryCanceled():
+            return _cancelled(message)
+        case pg.ReadOnlySqlTransaction():
+            return DatabaseError(
+                f"{message}: {target} is a standby, or default_transaction_read_only is on.",
+                hint="Connect to the primary, as a role that may write.",
+            )
+        case pg.DependentObjectsStillExist():
+            mend = "Drop or change what depends on it first; nothing was changed."
+            return DatabaseError(f"{message}: {exc.diag.message_detail}", hint=mend)
+        case pg.InsufficientPrivilege():
+            return DatabaseError(f"{message} ({target}).", hint=hint or "Grant it, or connect as the owner.")
+        case _:
+            return None
 
 
 def _cancelled(message: str) -> LedgerviewsError:
@@ -167,4 +203,8 @@ def _connection_hint(exc: psycopg.Error) -> str:
         return "The server did not answer: check the host, the port and the firewall between."
     if "password authentication failed" in text or "no password supplied" in text:
         return "Check the user and the password in LEDGERVIEWS_DATABASE_URL, DATABASE_URL or PGPASSWORD."
+    if "does not exist" in text:
+        return "Check the name in LEDGERVIEWS_DATABASE_URL, DATABASE_URL or PGDATABASE."
+    if "translate host name" in text or "resolve host" in text:
+        return "Check the host in LEDGERVIEWS_DATABASE_URL, DATABASE_URL or PGHOST."
     return "Set LEDGERVIEWS_DATABASE_URL, DATABASE_URL or PG* variables, and check that the server runs."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+from contextlib import suppress
 from pathlib import Path
 
 from .config import PACKAGED_MIGRATIONS
@@ -27,12 +28,14 @@ def location(migrations: str) -> Path:
             candidates += [root.parent / folder for root in roots]
     else:
         candidates = [Path(migrations)]
-    for candidate in candidates:
-        if (candidate / "versions").is_dir():
-            return candidate
+    with suppress(OSError, ValueError):  # no path at all: too long, or with a NUL in it
+        for candidate in candidates:
+            if (candidate / "versions").is_dir():
+                return candidate
     raise UsageError(
         f"There are no migrations at {migrations!r}.",
-        hint="LEDGERVIEWS_MIGRATIONS is package:folder or a path, to the folder of env.py and versions/.",
+        hint="LEDGERVIEWS_MIGRATIONS is package:folder or a path, to the folder of env.py and versions/;"
+        " a package must be installed, on PYTHONPATH or in the folder where the command is run.",
     )
 
 

@@ -6,12 +6,14 @@ Commands are imported when they are used, so ``--help`` loads no database driver
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from pathlib import Path
 
 import click
 
 from ledgerviews import __version__
-from ledgerviews.errors import EXIT_INTERRUPTED, LedgerviewsError
+from ledgerviews.errors import EXIT_FAILED, EXIT_INTERRUPTED, LedgerviewsError, UsageError
 
 _COMMANDS = {
     "refresh": (
@@ -58,12 +60,15 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run a command and exit with its documented code (docs/operations.md)."""
+    _mend_streams()
+    if os.environ.get("LEDGERVIEWS_MODELS"):
+        # As Alembic, Celery and Django do: a team's own package is found where the command is run.
+        sys.path.append(str(Path.cwd()))
     try:
+        _require_text(sys.argv[1:] if argv is None else argv)
         code = cli.main(args=argv, prog_name="ledgerviews", standalone_mode=False)
-    except click.exceptions.Abort:
-        click.echo("ledgerviews: interrupted.", err=True)
-        sys.exit(EXIT_INTERRUPTED)
-    except KeyboardInterrupt:
+        sys.stdout.flush()
+    except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("ledgerviews: interrupted.", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except click.ClickException as exc:
@@ -72,4 +77,31 @@ def main(argv: list[str] | None = None) -> None:
     except LedgerviewsError as exc:
         click.echo(f"ledgerviews: {exc}", err=True)
         sys.exit(exc.exit_code)
+    except OSError as exc:
+        # A reader that went away (| head) or a full disk; Python would complain again when it closes stdout.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+        click.echo(f"ledgerviews: the output cannot be written: {exc.strerror}.", err=True)
+        sys.exit(EXIT_FAILED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _mend_streams() -> None:
+    """Print what a stream's encoding lacks as an escape, and nothing at all where a stream is closed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _require_text(arguments: list[str]) -> None:
+    """Raise UsageError for an argument, or a variable that we or libpq read, that is no UTF-8."""
+    ours = ("LEDGERVIEWS_", "DATABASE_URL", "PG")
+    named = {f"The argument {number}": text for number, text in enumerate(arguments, start=1)}
+    named |= {f"The variable {name}": text for name, text in os.environ.items() if name.startswith(ours)}
+    for name, text in named.items():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{name} is no text in UTF-8.") from None

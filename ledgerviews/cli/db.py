@@ -21,8 +21,14 @@ def db() -> None:
 _RELATIVE = {"ignore_unknown_options": True}
 
 
+def _revision(ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if value.startswith("-") and not value[1:].isdigit():
+        raise click.NoSuchOption(value, ctx=ctx)
+    return value
+
+
 @db.command(context_settings=_RELATIVE)
-@click.argument("revision", default="head")
+@click.argument("revision", default="head", callback=_revision)
 @click.option("--sql", is_flag=True, help="Print the script for psql instead of running it.")
 def upgrade(*, revision: str, sql: bool) -> None:
     """Upgrade the database to REVISION (default head).
@@ -34,10 +40,12 @@ def upgrade(*, revision: str, sql: bool) -> None:
 
     with commands.progress(sys.stderr):
         commands.upgrade(Settings.from_environment(), revision, sql=sql)
+    if not sql:
+        click.echo(f"The database is at {revision}.", err=True)
 
 
 @db.command(context_settings=_RELATIVE)
-@click.argument("revision")
+@click.argument("revision", callback=_revision)
 @click.option("--sql", is_flag=True, help="Print the script for psql instead of running it (FROM:TO).")
 def downgrade(*, revision: str, sql: bool) -> None:
     """Downgrade the database to REVISION: a revision, -1 for one step, or base for nothing of ours."""

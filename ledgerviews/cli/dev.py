@@ -19,7 +19,7 @@ from ledgerviews.dev.account import Account
 from ledgerviews.dev.folder import Folder
 from ledgerviews.dev.server import DATABASE
 from ledgerviews.dev.server import stop as stop_server
-from ledgerviews.errors import EXIT_OK, EXIT_UNREACHABLE, LedgerviewsError, UnreachableError
+from ledgerviews.errors import EXIT_OK, EXIT_UNREACHABLE, LedgerviewsError, UnreachableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -152,7 +152,11 @@ def remove(directory: Path | None) -> None:
     "--events", type=click.IntRange(min=0), default=20_000, show_default=True, help="How many events."
 )
 @click.option(
-    "--days", type=click.IntRange(min=1), default=365, show_default=True, help="On how many UTC days."
+    "--days",
+    type=click.IntRange(min=1, max=36_500),
+    default=365,
+    show_default=True,
+    help="On how many UTC days.",
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed, the same rows.")
 @click.option(
@@ -182,6 +186,8 @@ def seed(
         settings = replace(settings, database_url=_running(_folder(directory)).url())
     _tell(f"Seeding {describe_target(settings)}")
     day = until.date() if until else datetime.now(UTC).date()
+    if not 1971 <= day.year <= 9000:  # noqa: PLR2004 (so that all days before and after it are days)
+        raise UsageError(f"--until {day} is too far away.", hint="Name a day of the years 1971 to 9000.")
     rows = None if reference else Rows(**numbers, until=day)
     with _progress() as progress:
         added = fill(settings, rows, form=form, progress=progress)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 JSON_VERSION = 1
-_WIDE = 10_000  # a table that is piped is neither folded nor cut
 
 
 def print_json(command: str, content: dict[str, Any]) -> None:
@@ -37,22 +36,45 @@ def json_failure(command: str, *, as_json: bool) -> Iterator[None]:
         raise
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """Print a table; the columns named in ``right`` are aligned to the right."""
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    optional: Sequence[str] = (),
+) -> None:
+    """Print a table whose cells are never cut.
+
+    Columns named in ``right`` are aligned to the right. On a terminal that is too narrow the columns named in
+    ``optional`` are left out, first one first.
+    """
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415 (a tenth of a second that --json does not need)
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    console = Console() if sys.stdout.isatty() else Console(width=_WIDE)
+    widths = {
+        column: max([len(column), *(len(row[number]) for row in rows)])
+        for number, column in enumerate(columns)
+    }
+    console = Console()
+    if sys.stdout.isatty():
+        for column in optional:
+            if _width(widths) > console.width:
+                del widths[column]
+    if not sys.stdout.isatty() or _width(widths) > console.width:
+        console = Console(width=_width(widths))
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in columns:
-        table.add_column(
-            column, justify="right" if column in right else "left", no_wrap=not console.is_terminal
-        )
+    for column in widths:
+        table.add_column(column, justify="right" if column in right else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
+        table.add_row(*(Text(row[number]) for number, column in enumerate(columns) if column in widths))
+    console.print(table, soft_wrap=True)
+
+
+def _width(widths: dict[str, int]) -> int:
+    """How wide a table is: its cells with a blank on each side of the lines between them."""
+    return sum(widths.values()) + 3 * len(widths)
 
 
 @contextmanager

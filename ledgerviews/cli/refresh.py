@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ledgerviews.refresh.run import RunResult
 
 
-@click.command()
+@click.command(epilog="Example: ledgerviews refresh --select 'mart_orders*+' --no-wait")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option(
     "--select",
@@ -39,17 +39,11 @@ if TYPE_CHECKING:
 def refresh(
     *, names: tuple[str, ...], selection: tuple[str, ...], blocking: bool, wait: bool, as_json: bool
 ) -> None:
-    r"""Refresh the materialized views NAME and all that they read; without a NAME, all of them.
+    """Refresh the materialized views NAME and all that they read; without a NAME, all of them.
 
     One transaction and one snapshot: the marts flip together or not at all, and readers never wait. A view
     that was never filled gets a plain REFRESH. Exit codes: 0 done, 1 failed, 2 usage, 3 unreachable,
     4 migration pending, 5 another refresh runs, 130 interrupted; after any but 0 nothing has changed.
-
-    \b
-    Examples:
-      ledgerviews refresh
-      ledgerviews refresh mart_orders_daily --no-wait
-      ledgerviews refresh --select 'mart_orders*+' --json
     """
     from ledgerviews.refresh import run  # noqa: PLC0415 (loads the database driver)
 
@@ -69,12 +63,12 @@ def refresh(
 
 
 def _print(result: RunResult) -> None:
-    numbers = ("rows before", "rows after", "inserted", "updated", "deleted", "seconds")
+    numbers = ("before", "after", "inserted", "updated", "deleted", "seconds")
     output.print_table(
         ("relation", "refresh", *numbers),
         [
             (
-                f"{relation.schema}.{relation.name}",
+                relation.name,
                 relation.method,
                 output.count(relation.rows_before),
                 output.count(relation.rows_after),
@@ -86,8 +80,10 @@ def _print(result: RunResult) -> None:
             for relation in result.relations
         ],
         right=numbers,
+        optional=("seconds", "refresh"),
     )
-    click.echo(f"Run {result.run_id} {result.state} in {result.seconds:.2f} s.")
+    schemas = ", ".join(sorted({relation.schema for relation in result.relations}))
+    click.echo(f"Run {result.run_id} {result.state} in {result.seconds:.2f} s (schema {schemas}).")
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:

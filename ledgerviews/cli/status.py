@@ -11,7 +11,7 @@ from ledgerviews.config import Settings
 from ledgerviews.errors import EXIT_DRIFT, EXIT_OK
 
 
-@click.command()
+@click.command(epilog="Example: ledgerviews status --json")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def status(*, as_json: bool) -> int:
     """Show each published relation: kind, rows, size, populated, last refresh, definition up to date.
@@ -41,6 +41,7 @@ def status(*, as_json: bool) -> int:
             for relation in state.relations
         ],
         right=("rows", "size"),
+        optional=("size", "populated", "kind"),
     )
     if state.last_run is not None:
         run = state.last_run
@@ -48,6 +49,6 @@ def status(*, as_json: bool) -> int:
         click.echo(f"Last run: {run.run_id}, {run.state}, begun {output.moment(run.started_at)}{error}")
     if state.problem:
         click.echo(f"{state.problem}\n  {state.hint}", err=True)
-    elif not state.current:
-        click.echo("Code and database differ; a revision that installs the definitions is missing.", err=True)
+    for advice in state.advice:
+        click.echo(advice, err=True)
     return EXIT_OK if state.current else EXIT_DRIFT

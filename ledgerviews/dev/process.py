@@ -89,6 +89,9 @@ def launch(
     _drop_stale_pid(folder.data)
     sockets = socket_folder(folder.data, account)
     make_socket_folder(sockets, account)
+    # The lock on ``alive`` says that no server runs here; a dead one's lock file may name a living process.
+    for left in (f".s.PGSQL.{PORT}", f".s.PGSQL.{PORT}.lock"):
+        (sockets / left).unlink(missing_ok=True)
     flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     command: list[str | Path] = [binaries.bin_dir / "postgres", "-D", folder.data]
     command += ["-k", sockets, "-p", str(PORT), "-h", "", *flags]

@@ -32,7 +32,7 @@ def demo_of(settings: Settings) -> Any:
         name = getattr(importlib.import_module(settings.models), "DEMO", None)
         if name is not None:
             return importlib.import_module(name)
-    except ModuleNotFoundError as exc:
+    except (ModuleNotFoundError, TypeError, ValueError) as exc:
         raise UsageError(
             f"The made-up rows of {settings.models!r} cannot be imported: {exc}.",
             hint="LEDGERVIEWS_MODELS is a dotted path; the package must be installed or on PYTHONPATH.",

@@ -10,7 +10,7 @@ import psycopg
 
 from ledgerviews import db
 from ledgerviews.catalog import Kind, load
-from ledgerviews.errors import UsageError
+from ledgerviews.errors import InterruptedRunError, UsageError
 from ledgerviews.queries import query
 
 from .preflight import require_current
@@ -92,18 +92,26 @@ def refresh(settings: Settings, request: Request, *, progress: Callable[[str], N
             ).fetchall()
         except psycopg.errors.UndefinedTable as exc:
             raise UsageError(exc.diag.message_primary or str(exc), hint=exc.diag.message_hint) from exc
-        return _result(connection, run_id=rows[0][0], mode=mode)
+        run_id: int = rows[0][0]
+        try:
+            return _result(connection, run_id=run_id, mode=mode)
+        except KeyboardInterrupt:
+            raise InterruptedRunError(
+                f"Interrupted when run {run_id} had been committed: the relations are refreshed."
+            ) from None
 
 
 def _relations(settings: Settings, request: Request) -> list[str] | None:
     if request.names and request.selection:
         raise UsageError("Give NAMEs or --select, not both.")
+    if "" in request.names:
+        raise UsageError("A NAME is empty.", hint="Leave it out to refresh all.")
     if not request.selection:
         return list(request.names) or None
     catalog = load(settings.models)
     chosen = [
         f"{settings.schema}.{name}"
-        for name in select(catalog, request.selection)
+        for name in select(catalog, request.selection, schema=settings.schema)
         if catalog[name].kind is Kind.MATERIALIZED_VIEW
     ]
     if not chosen:

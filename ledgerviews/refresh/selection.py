@@ -11,36 +11,40 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from ledgerviews.errors import UsageError
+from ledgerviews.sqltext import MODEL_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ledgerviews.catalog import Catalog
 
-_TERM = re.compile(r"(?:(?P<up>\d*)\+)?(?P<pattern>[\w.*?\[\]!-]+?)(?:\+(?P<down>\d*))?", re.ASCII)
+_TERM = re.compile(r"(?:(?P<up>\d{0,4})\+)?(?P<pattern>[\w.*?\[\]!-]+?)(?:\+(?P<down>\d{0,4}))?", re.ASCII)
 
 
-def select(catalog: Catalog, expressions: Iterable[str]) -> list[str]:
-    """Names of the models that any of the expressions means, in dependency order; UsageError for none."""
+def select(catalog: Catalog, expressions: Iterable[str], *, schema: str = MODEL_SCHEMA) -> list[str]:
+    """Names of the models that any of the expressions means, in dependency order; UsageError for none.
+
+    A name may stand as ``schema.name``, too, with the schema that the models are published in.
+    """
     chosen: set[str] = set()
     for expression in expressions:
         for union in expression.split():
-            chosen |= _intersection(catalog, union)
+            chosen |= _intersection(catalog, union, schema)
     if not chosen:
         raise UsageError("No model is selected.", hint="The models are: " + ", ".join(catalog.models) + ".")
     return [name for name in catalog.models if name in chosen]
 
 
-def _intersection(catalog: Catalog, text: str) -> set[str]:
-    terms = [_term(catalog, term) for term in text.split(",")]
+def _intersection(catalog: Catalog, text: str, schema: str) -> set[str]:
+    terms = [_term(catalog, term, schema) for term in text.split(",")]
     return set.intersection(*terms)
 
 
-def _term(catalog: Catalog, text: str) -> set[str]:
+def _term(catalog: Catalog, text: str, schema: str) -> set[str]:
     match = _TERM.fullmatch(text)
     if match is None:
         raise UsageError(f"{text!r} is no selection.", hint="Write name, +name, name+, 2+name, a*,b* or a b.")
-    pattern = match["pattern"]
+    pattern = match["pattern"].removeprefix(f"{schema}.")
     named = {name for name in catalog.models if fnmatchcase(name, pattern)}
     if not named:
         raise UsageError(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import psycopg
 
+    from ledgerviews.catalog import Model
     from ledgerviews.config import Settings
 
 UP_TO_DATE = "up to date"
@@ -28,6 +29,14 @@ NOT_INSTALLED = "not installed"
 NOT_DECLARED = "not declared"
 GONE = "dropped by hand"
 NO_INDEX = "unique index missing"
+
+_MENDS = {
+    CHANGED: "Write a revision that installs what the code says now.",
+    NOT_INSTALLED: "Write a revision that installs it, or set LEDGERVIEWS_SCHEMA to where it stands.",
+    NOT_DECLARED: "Drop it by a revision, or set LEDGERVIEWS_MODELS and LEDGERVIEWS_SCHEMA to its own.",
+    GONE: "Downgrade to the revision before the one that creates it, and upgrade again.",
+    NO_INDEX: "`ledgerviews refresh` tells the CREATE UNIQUE INDEX that brings it back.",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +85,20 @@ class Status:
     hint: str | None
 
     @property
+    def advice(self) -> tuple[str, ...]:
+        """A line on what to do about each kind of difference."""
+        if self.problem is not None:
+            return ()
+        found: dict[str, list[str]] = {}
+        for relation in self.relations:
+            found.setdefault(relation.definition, []).append(f"{relation.schema}.{relation.name}")
+        return tuple(
+            f"{definition}: {', '.join(names)}. {_MENDS[definition]}"
+            for definition, names in found.items()
+            if definition in _MENDS
+        )
+
+    @property
     def current(self) -> bool:
         """Whether code and database agree in everything."""
         return self.problem is None and all(relation.definition == UP_TO_DATE for relation in self.relations)
@@ -91,7 +114,7 @@ def status(settings: Settings) -> Status:
         (engine, _), *_ = connection.execute(query("installed")).fetchall()
         rows = connection.execute(query("relations")).fetchall() if engine else []
         runs = connection.execute(query("last_run")).fetchall() if engine else []
-        found = [_found(connection, row, {key: model.sql for key, model in declared.items()}) for row in rows]
+        found = [_found(connection, row, declared) for row in rows]
     seen = {(relation.schema, relation.name) for relation in found}
     missing = [
         RelationStatus(schema=schema, name=name, kind=str(model.kind), definition=NOT_INSTALLED)
@@ -113,9 +136,9 @@ def status(settings: Settings) -> Status:
 
 
 def _found(
-    connection: psycopg.Connection, row: tuple[Any, ...], declared: Mapping[tuple[str, str], str]
+    connection: psycopg.Connection, row: tuple[Any, ...], declared: Mapping[tuple[str, str], Model]
 ) -> RelationStatus:
-    schema, name, kind, definition, found_kind, populated, size_bytes, indexed, last_refresh = row
+    schema, name, kind, found_kind, populated, size_bytes, indexed, last_refresh, *installed = row
     stored = found_kind == "materialized view"
     return RelationStatus(
         schema=schema,
@@ -125,20 +148,34 @@ def _found(
         size_bytes=size_bytes,
         populated=populated if stored else None,
         last_refresh=last_refresh,
-        definition=NO_INDEX
+        definition=GONE
+        if found_kind != kind
+        else NO_INDEX
         if stored and not indexed
-        else _definition(
-            declared.get((schema, name)), installed=definition, kind=kind, found_kind=found_kind
-        ),
+        else _definition(declared.get((schema, name)), kind, *installed),
     )
 
 
-def _definition(declared: str | None, *, installed: str, kind: str, found_kind: str | None) -> str:
-    if found_kind != kind:
-        return GONE
+def _definition(  # noqa: PLR0913, PLR0917 (a row of relations.sql)
+    declared: Model | None,
+    kind: str,
+    definition: str,
+    unique_key: list[str],
+    comment: str | None,
+    columns: list[str],
+    comments: list[str | None],
+) -> str:
+    """Whether what is installed, comments and key included, is what the model declares."""
     if declared is None:
         return NOT_DECLARED
-    return UP_TO_DATE if declared.strip() == installed.strip() else CHANGED
+    same = (
+        str(declared.kind) == kind
+        and declared.sql.strip() == definition.strip()
+        and list(declared.unique_key) == unique_key
+        and declared.description == comment
+        and list(declared.columns.items()) == list(zip(columns, comments, strict=True))
+    )
+    return UP_TO_DATE if same else CHANGED
 
 
 def _count(connection: psycopg.Connection, schema: str, name: str) -> int:

@@ -94,7 +94,19 @@ def _own_errors() -> Iterator[None]:
     """Give back the error, with its exit code, that env.py had to wrap for Alembic."""
     try:
         yield
+    except (ValueError, AssertionError) as exc:
+        # What Alembic lets through where a revision is no revision at all.
+        raise UsageError(
+            "That is no revision.",
+            hint="`ledgerviews db history` lists them; head, base, -1 and +1 work, too.",
+        ) from exc
     except CommandError as exc:
         if isinstance(exc.__cause__, LedgerviewsError):
             raise exc.__cause__ from None
+        if "Can't locate revision" in str(exc):
+            raise UsageError(
+                f"{exc}.",
+                hint="`ledgerviews db history` lists the revisions of this package; where the database is at "
+                "another one, the package here is older than the one that migrated it.",
+            ) from exc
         raise LedgerviewsError(str(exc)) from exc

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Contract = Mapping[str, Mapping[str, str]]
 
+_NO_RIGHT = "this role may not SELECT"
 _WORDS = {
     "int2": "integer",
     "int4": "integer",
@@ -58,11 +59,16 @@ def check(connection: psycopg.Connection, contracts: Iterable[Contract]) -> None
     faults = list(dict.fromkeys(fault for contract in wanted for fault in compare(contract, found)))
     if faults:
         info = connection.info
+        unreadable = [fault for fault in faults if _NO_RIGHT in fault]
         raise ContractError(
             f"Database {info.dbname!r} (as {info.user!r}) lacks what the relations read; "
             "nothing was created:\n" + "\n".join(f"  - {fault}" for fault in faults),
-            hint="Run the application's own migrations first, or point LEDGERVIEWS_DATABASE_URL at the right "
-            "database; then run `alembic upgrade head` again.",
+            hint=(
+                "Grant what is missing; then upgrade again."
+                if len(unreadable) == len(faults)
+                else "Run the application's own migrations first, or point LEDGERVIEWS_DATABASE_URL at the"
+                " right database; then upgrade again (`alembic upgrade head`, `ledgerviews db upgrade`)."
+            ),
         )
 
 
@@ -80,6 +86,9 @@ def compare(contract: Contract, found: Found) -> list[str]:
             continue
         for column, words in columns.items():
             faults.extend(_column_faults(f"{key}.{column}", words, table.get(column)))
+        unreadable = [column for column in columns if column in table and not table[column].readable]
+        if unreadable:
+            faults.append(f"{key}: {_NO_RIGHT} {', '.join(unreadable)} (GRANT SELECT ON {key})")
     return faults
 
 
@@ -90,8 +99,6 @@ def _column_faults(label: str, words: str, column: FoundColumn | None) -> Iterab
         yield f"{label}: expected {expected}; found no such column"
     elif column.word not in accepted:
         yield f"{label}: expected {expected}; found {column.type_name}"
-    elif not column.readable:
-        yield f"{label}: expected the right to SELECT; found none (GRANT SELECT on it to this role)"
 
 
 def _collect(rows: Iterable[tuple[Any, ...]]) -> Found:

@@ -18,6 +18,7 @@ from sqlalchemy import exc as sqlalchemy_errors
 from ledgerviews import db
 from ledgerviews.config import MIGRATION_LOCK_TIMEOUT_MS, Settings
 from ledgerviews.errors import LedgerviewsError, LockedError, UsageError
+from ledgerviews.queries import query
 
 from . import contract
 from .engine_versions import SCHEMA
@@ -116,10 +117,24 @@ def _prepare(raw: psycopg.Connection, migration: MigrationContext, settings: Set
         lock_timeout_ms=MIGRATION_LOCK_TIMEOUT_MS if lock_timeout_ms is None else lock_timeout_ms,
         statement_timeout_ms=settings.statement_timeout_ms,
     )
-    # Asked first, because IF NOT EXISTS wants the right to create schemas even where there is one.
-    if not raw.execute("SELECT pg_catalog.to_regnamespace(%s)", [SCHEMA]).fetchall()[0][0]:
-        raw.execute(f"CREATE SCHEMA {SCHEMA}")
+    _make_schema(raw)
     raw.commit()
+
+
+def _make_schema(raw: psycopg.Connection) -> None:
+    """Create our schema; that of a role whom we need not trust is refused: it may hold triggers."""
+    found = raw.execute(query("schema_owner"), {"schema": SCHEMA}).fetchall()
+    if not found:
+        raw.execute(f"CREATE SCHEMA {SCHEMA}")
+        return
+    ((owner, trusted),) = found
+    if not trusted:
+        raise UsageError(
+            f"The schema {SCHEMA} in database {raw.info.dbname!r} belongs to {owner!r},"
+            " whom this role need not trust; nothing was changed.",
+            hint=f"Connect as {owner!r} or a member of it, or look at what it holds and run"
+            f" ALTER SCHEMA {SCHEMA} OWNER TO your role.",
+        )
 
 
 def _pending(migration: MigrationContext) -> list[ModuleType]:

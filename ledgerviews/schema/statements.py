@@ -71,10 +71,13 @@ def create(  # noqa: PLR0913 (the frozen form of a declaration)
 
 
 def drop(*, schema: str, name: str, kind: Kind | str) -> str:
-    """Drop a relation and take it off the registry; what still reads it stops this by name."""
+    """Drop a relation and take it off the registry; what still reads it stops this by name.
+
+    One that somebody dropped by hand is only taken off, so that a downgrade and an upgrade bring it back.
+    """
     return _script(
         [
-            sql.SQL("DROP {} {}").format(_KEYWORDS[kind], sql.Identifier(schema, name)),
+            sql.SQL("DROP {} IF EXISTS {}").format(_KEYWORDS[kind], sql.Identifier(schema, name)),
             sql.SQL("DELETE FROM ledgerviews.relation WHERE schema_name = {} AND relation_name = {}").format(
                 sql.Literal(schema), sql.Literal(name)
             ),

@@ -11,6 +11,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from ledgerviews.models import demo
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -99,6 +101,28 @@ def wait_until_blocked(connection: psycopg.Connection, backend: int) -> None:
     pytest.fail("the backend never waited for a lock")
 
 
+@contextmanager
+def in_background(url: str) -> Iterator[tuple[int, list[psycopg.Error | None]]]:
+    """Run a refresh in another session; gives its backend and a list that gets its error, or None."""
+    outcome: list[psycopg.Error | None] = []
+    with psycopg.connect(url, autocommit=True) as connection:
+
+        def run() -> None:
+            try:
+                connection.execute("CALL ledgerviews.refresh()")
+                outcome.append(None)
+            except psycopg.Error as exc:
+                outcome.append(exc)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield connection.info.backend_pid, outcome
+        finally:
+            thread.join(60)
+            assert not thread.is_alive()
+
+
 FEEDBACK: LiteralString = "LOCK TABLE public.suggestion_feedback IN ACCESS EXCLUSIVE MODE"
 """Stops a refresh in its middle: its second mart reads this table, and the first is refreshed by then."""
 
@@ -115,27 +139,14 @@ def stopped_refresh(
     Gives its backend, a list that gets its error, or None, when it is over, and a function that lets the
     lock go before the block ends.
     """
-    outcome: list[psycopg.Error | None] = []
-    with psycopg.connect(url) as holder, psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(url) as holder:
         holder.execute(lock)
-        backend = connection.info.backend_pid
-
-        def run() -> None:
+        with in_background(url) as (backend, outcome):
             try:
-                connection.execute("CALL ledgerviews.refresh()")
-                outcome.append(None)
-            except psycopg.Error as exc:
-                outcome.append(exc)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        try:
-            wait_until_blocked(observer, backend)
-            yield backend, outcome, holder.rollback
-        finally:
-            holder.rollback()
-            thread.join(60)
-            assert not thread.is_alive()
+                wait_until_blocked(observer, backend)
+                yield backend, outcome, holder.rollback
+            finally:
+                holder.rollback()
 
 
 @contextmanager
@@ -260,6 +271,81 @@ def test_a_mart_refreshed_by_hand_meanwhile_begins_it_again(installed_url: str, 
         ("succeeded",),
         ("succeeded",),
     ]
+
+
+def test_new_rows_of_a_mart_refreshed_by_hand_begin_it_again(installed_url: str, connect: Connect) -> None:
+    """A row that another session's refresh put into a mart is no duplicate key that fails the run."""
+    connection = connect(installed_url)
+    publish(connection, "zz_days", "SELECT DISTINCT created_at::date AS k FROM public.suggestion_events")
+    refresh(connection)
+    add_events(connection, 2)
+    with stopped_refresh(installed_url, connection, FEEDBACK) as (_, outcome, _release):
+        connection.execute("REFRESH MATERIALIZED VIEW CONCURRENTLY public.zz_days")
+
+    assert outcome == [None]
+    assert connection.execute("SELECT count(*) FROM public.zz_days").fetchone() == (1,)
+    assert connection.execute(TOTALS).fetchone() == (2, 2, 2)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "TRUNCATE public.suggestion_feedback",
+        "ALTER TABLE public.suggestion_feedback ADD COLUMN noise double precision DEFAULT random()",
+    ],
+)
+def test_a_source_rewritten_meanwhile_is_read_again(
+    installed_url: str, connect: Connect, statement: LiteralString
+) -> None:
+    """TRUNCATE and a rewriting ALTER TABLE hide rows from older snapshots; no mart is emptied by it."""
+    connection = connect(installed_url)
+    demo.reference_rows(connection)
+    refresh(connection)
+    answers: LiteralString = """
+        SELECT (SELECT count(*) FROM public.suggestion_feedback),
+               (SELECT coalesce(sum(accepts + rejects), 0)::int FROM public.mart_suggestions_feedback_daily)
+    """
+    with psycopg.connect(installed_url) as other:
+        other.execute("LOCK TABLE public.suggestion_feedback IN ACCESS EXCLUSIVE MODE")
+        with in_background(installed_url) as (backend, outcome):
+            wait_until_blocked(connection, backend)
+            other.execute("CREATE TEMPORARY TABLE kept AS TABLE public.suggestion_feedback")
+            other.execute(statement)
+            if statement.startswith("TRUNCATE"):
+                other.execute("INSERT INTO public.suggestion_feedback TABLE kept")
+            other.commit()
+
+    assert outcome == [None]
+    assert connection.execute(answers).fetchone() == (8, 8)
+
+
+def test_a_run_whose_call_failed_is_closed_while_its_session_lives(
+    installed_url: str, connect: Connect
+) -> None:
+    """A call that failed where nothing could be written down is closed by the next."""
+    connection, other = connect(installed_url), connect(installed_url)
+    other.execute(
+        "INSERT INTO ledgerviews.run (mode, state, backend_started_at)"
+        " SELECT 'concurrently', 'running', backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+    )
+
+    refresh(connection)
+
+    assert connection.execute("SELECT state FROM ledgerviews.run ORDER BY run_id").fetchall() == [
+        ("crashed",),
+        ("succeeded",),
+    ]
+
+
+def test_a_temporary_table_of_the_session_is_no_hindrance(installed_url: str, connect: Connect) -> None:
+    """A session can refresh as often as it likes, whatever an earlier call left in it."""
+    connection = connect(installed_url)
+    connection.execute("CREATE TEMPORARY TABLE ledgerviews_before (x int)")
+
+    refresh(connection)
+    refresh(connection)
+
+    assert run_row(connection)[0] == "succeeded"
 
 
 def test_a_waiter_sees_what_was_committed_while_it_waited(installed_url: str, connect: Connect) -> None:

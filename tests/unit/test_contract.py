@@ -46,7 +46,7 @@ def test_everything_that_is_missing_is_said_at_once() -> None:
         "public.customers: expected a table with id uuid; found no such table in schema public",
         "public.orders.id: expected uuid; found bigint",
         "public.orders.made_at: expected timestamp or timestamptz; found no such column",
-        "public.orders.state: expected the right to SELECT; found none (GRANT SELECT on it to this role)",
+        "public.orders: this role may not SELECT state (GRANT SELECT ON public.orders)",
         "shop.lines: expected a table with order_id uuid, total number; found no such table in schema shop",
     ]
 

@@ -155,7 +155,7 @@ def test_names_are_quoted_as_identifiers() -> None:
 def test_a_drop_takes_the_relation_off_the_registry(kind: str, keyword: str) -> None:
     """Nothing cascades: what still reads the relation stops the script at its first statement."""
     assert drop(schema="a", name="it's", kind=kind) == (
-        f'DROP {keyword} "a"."it\'s";\n'
+        f'DROP {keyword} IF EXISTS "a"."it\'s";\n'
         "DELETE FROM ledgerviews.relation WHERE schema_name = 'a' AND relation_name = 'it''s';\n"
     )
 

@@ -111,12 +111,13 @@ BEGIN
         NULL;
     END;
     BEGIN
+        -- Whole surrogate pairs step aside, marked by control characters, which stand raw in no json; what is left
+        -- is half a pair. No lookbehind: its time grows faster than the square of the length.
         v_text := pg_catalog.regexp_replace(
-            v_text,
-            '\\u0000'
-            '|\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])'
-            '|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}',
-            '\\ufffd', 'g');
+            v_text, '\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})',
+            pg_catalog.chr(1) || '\1' || pg_catalog.chr(2) || '\2', 'g');
+        v_text := pg_catalog.regexp_replace(v_text, '\\u(0000|[dD][89a-fA-F][0-9a-fA-F]{2})', '\\ufffd', 'g');
+        v_text := pg_catalog.replace(pg_catalog.replace(v_text, pg_catalog.chr(1), '\u'), pg_catalog.chr(2), '\u');
         RETURN v_text::jsonb;
     EXCEPTION WHEN OTHERS THEN
         NULL;
@@ -311,6 +312,35 @@ FROM managed AS m;
 COMMENT ON VIEW ledgerviews.materialized_view IS
 'The published materialized views with all published ones that they read, at any depth, and the index that CONCURRENTLY needs.';
 
+CREATE FUNCTION ledgerviews.source_of(relations oid[]) RETURNS TABLE (source oid)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+WITH RECURSIVE reads AS (
+    SELECT r.oid AS relation FROM pg_catalog.unnest(relations) AS r (oid)
+    UNION
+    SELECT d.refobjid
+    FROM reads AS p
+    JOIN pg_catalog.pg_rewrite AS w ON w.ev_class = p.relation
+    JOIN pg_catalog.pg_depend AS d
+        ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+        AND d.objid = w.oid
+        AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+),
+
+parts AS (
+    SELECT p.relation FROM reads AS p
+    UNION
+    SELECT i.inhrelid FROM parts AS a JOIN pg_catalog.pg_inherits AS i ON i.inhparent = a.relation
+)
+
+SELECT a.relation
+FROM parts AS a
+JOIN pg_catalog.pg_class AS c ON c.oid = a.relation
+WHERE c.relkind = 'r' AND c.relfilenode <> 0;
+END;
+COMMENT ON FUNCTION ledgerviews.source_of(oid[]) IS
+'The tables, partitions one by one, that the relations read at any depth.';
+
 CREATE PROCEDURE ledgerviews.refresh(
     IN relations text[] DEFAULT NULL,
     IN mode text DEFAULT 'concurrently',
@@ -354,13 +384,17 @@ BEGIN
             HINT = 'The modes are concurrently and blocking.';
     END IF;
 
-    -- A run whose backend is gone has crashed. backend_start is hidden from a role that may not see it.
+    -- A run that neither holds nor awaits the lock of a refresh has ended without a word. A process id may be
+    -- another session's by now, which its start tells where this role may see it.
     UPDATE ledgerviews.run AS r
     SET state = 'crashed', finished_at = pg_catalog.clock_timestamp(), error = 'The session ended before the run did.'
     WHERE r.state IN ('waiting', 'running')
         AND NOT EXISTS (
-            SELECT FROM pg_catalog.pg_stat_activity AS a
-            WHERE a.pid = r.backend_pid AND a.pid <> pg_catalog.pg_backend_pid()
+            SELECT FROM pg_catalog.pg_locks AS l
+            JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
+            WHERE l.relation = 'ledgerviews.refresh_lock'::pg_catalog.regclass
+                AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())
+                AND l.pid = r.backend_pid
                 AND (a.backend_start IS NULL OR r.backend_started_at IS NULL OR a.backend_start = r.backend_started_at)
         );
     INSERT INTO ledgerviews.run AS r (mode, requested, backend_started_at)
@@ -464,7 +498,7 @@ BEGIN
                 RAISE EXCEPTION USING
                     ERRCODE = 'undefined_table',
                     MESSAGE = 'Installed by a migration, but no longer a materialized view in this database: ' || v_name || '.',
-                    HINT = 'Downgrade and upgrade the revision that creates it (ledgerviews db downgrade, ledgerviews db upgrade).';
+                    HINT = 'Downgrade to the revision before the one that creates it, and upgrade again; ledgerviews db history lists them.';
             END IF;
 
             v_total := pg_catalog.cardinality(v_wanted);
@@ -516,6 +550,9 @@ BEGIN
                 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
                 WHERE i.indexrelid = v_mart.unique_index AND k.ordinality <= i.indnkeyatts;
                 v_before := 0;
+                IF pg_catalog.to_regclass('pg_temp.ledgerviews_before') IS NOT NULL THEN
+                    DROP TABLE pg_temp.ledgerviews_before;
+                END IF;
                 IF v_mart.populated THEN
                     EXECUTE pg_catalog.format(
                         'CREATE TEMPORARY TABLE ledgerviews_before ON COMMIT DROP AS SELECT %s%s FROM %I.%I AS m',
@@ -573,6 +610,19 @@ BEGIN
                 END IF;
             END LOOP;
             v_current := NULL;
+
+            -- TRUNCATE and a rewriting ALTER TABLE hide rows from a snapshot that was taken before them. The
+            -- catalog's cache knows the file of now, the snapshot that of then.
+            SELECT pg_catalog.string_agg(s.source::pg_catalog.regclass::text, ', ') INTO v_name
+            FROM ledgerviews.source_of(v_wanted) AS s
+            JOIN pg_catalog.pg_class AS c ON c.oid = s.source
+            WHERE pg_catalog.pg_relation_filenode(c.oid) IS DISTINCT FROM c.relfilenode;
+            IF v_name IS NOT NULL THEN
+                RAISE EXCEPTION USING
+                    ERRCODE = 'serialization_failure',
+                    MESSAGE = 'Truncated or rewritten while it was read: ' || v_name || '.',
+                    HINT = 'Run the refresh again.';
+            END IF;
             UPDATE ledgerviews.run AS r
             SET state = 'succeeded', finished_at = pg_catalog.clock_timestamp()
             WHERE r.run_id = refresh.run_id;
@@ -588,9 +638,10 @@ BEGIN
         END IF;
         ROLLBACK;
         SET LOCAL search_path = pg_catalog, pg_temp;
-        -- Somebody refreshed one of them by hand after our snapshot: once more, from a new one.
-        IF v_sqlstate = '40001' AND v_attempt < 3 THEN
-            RAISE NOTICE 'Beginning again: % was refreshed by another session.', v_current;
+        -- Somebody refreshed one of them by hand, or rewrote a source, after our snapshot, or we were the victim
+        -- of a deadlock: once more, from a new snapshot. A duplicate key is a row that it did not show.
+        IF v_sqlstate IN ('40001', '40P01', '23505') AND v_attempt < 3 THEN
+            RAISE NOTICE 'Beginning again: %', v_message;
             v_attempt := v_attempt + 1;
             v_state := NULL;
         END IF;
@@ -605,6 +656,9 @@ BEGIN
     IF v_state = 'locked' AND NOT wait THEN
         v_message := 'Another refresh is running.';
         v_hint := 'Wait for it (--wait), or look at it: ledgerviews status.';
+    ELSIF v_state = 'locked' THEN
+        v_message := 'Another refresh is running, and the lock time-out passed.';
+        v_hint := 'Raise the lock time-out, or look at it: ledgerviews status.';
     ELSIF v_current IS NOT NULL AND pg_catalog.strpos(v_message, v_current) = 0 THEN
         v_message := 'Refreshing ' || v_current || ': ' || v_message;
     END IF;

@@ -1,6 +1,7 @@
 -- Takes engine version 1 out again. RESTRICT throughout: what still uses it stops the downgrade by name.
 DROP PROCEDURE ledgerviews.refresh(text, text, boolean, boolean, bigint);
 DROP PROCEDURE ledgerviews.refresh(text[], text, boolean, boolean, bigint);
+DROP FUNCTION ledgerviews.source_of(oid[]);
 DROP VIEW ledgerviews.materialized_view;
 DROP TABLE ledgerviews.refresh_lock;
 DROP TABLE ledgerviews.run_relation;
