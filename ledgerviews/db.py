@@ -43,7 +43,7 @@ _PLAIN_URL = re.compile(
     re.VERBOSE,
 )
 _PORTS = re.compile(r"[0-9,]*")
-_BROKEN = ("08", "28", "57P")
+_BROKEN = ("08", "25P04", "28", "57P")
 """Classes of SQLSTATE that say that there is no connection, or none any more."""
 
 
@@ -70,7 +70,7 @@ def conninfo(url: str | None) -> str:
 def connect(
     settings: Settings, *, autocommit: bool = True, application: str = "ledgerviews"
 ) -> psycopg.Connection:
-    """Open a connection whose session cannot change what our SQL means.
+    """Open a connection that reads times and text as we do, whatever the role or environment prefers.
 
     Raises UnreachableError, and UsageError for a server older than PostgreSQL 15.
     """
@@ -161,12 +161,16 @@ def translate(exc: psycopg.Error, *, target: str = "the database") -> Ledgerview
     return DatabaseError(f"{message} (SQLSTATE {diag.sqlstate})", hint=hint)
 
 
-def _refused(exc: psycopg.Error, message: str, hint: str | None, target: str) -> LedgerviewsError | None:
+def _refused(  # noqa: PLR0911 (one for each that we know)
+    exc: psycopg.Error, message: str, hint: str | None, target: str
+) -> LedgerviewsError | None:
     """Our error for what the server refused and we know the mend of."""
     match exc:
         case pg.LockNotAvailable():
             again = "Try again, or raise the lock time-out (LEDGERVIEWS_LOCK_TIMEOUT)."
             return LockedError(message, hint=hint or again)
+        case pg.DeadlockDetected():
+            return LockedError(f"{message}: another session needs the same relations.", hint="Try again.")
         case pg.QueryCanceled():
             return _cancelled(message)
         case pg.ReadOnlySqlTransaction():

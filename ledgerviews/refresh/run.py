@@ -91,6 +91,8 @@ def refresh(settings: Settings, request: Request, *, progress: Callable[[str], N
                 _CALL, [relations, mode, not request.selection, request.wait]
             ).fetchall()
         except psycopg.errors.UndefinedTable as exc:
+            if exc.diag.message_primary and exc.diag.message_primary.startswith("Refreshing "):
+                raise
             raise UsageError(exc.diag.message_primary or str(exc), hint=exc.diag.message_hint) from exc
         run_id: int = rows[0][0]
         try:

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from psycopg import sql
 
 from ledgerviews import db
@@ -17,8 +18,6 @@ from .preflight import drift
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
-
-    import psycopg
 
     from ledgerviews.catalog import Model
     from ledgerviews.config import Settings
@@ -109,7 +108,11 @@ def status(settings: Settings) -> Status:
     catalog = load(settings.models)
     declared = {(settings.schema, model.name): model for model in catalog.models.values()}
     with closing(db.connect(settings)) as connection, db.translated(target=db.describe_target(settings)):
-        connection.execute("SET default_transaction_read_only = on")
+        # One transaction, so nothing of this stays with a pooled session, and all comes from one moment.
+        connection.read_only = True
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.autocommit = False
+        connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
         problem = drift(connection, settings)
         (engine, _), *_ = connection.execute(query("installed")).fetchall()
         rows = connection.execute(query("relations")).fetchall() if engine else []

@@ -102,7 +102,7 @@ def _prepare(raw: psycopg.Connection, migration: MigrationContext, settings: Set
     if pending:
         _require_schema(raw, settings.schema)
     raw.rollback()
-    db.set_timeouts(raw, lock_timeout_ms=QUEUE_TIMEOUT_MS, statement_timeout_ms=None)
+    db.set_timeouts(raw, lock_timeout_ms=QUEUE_TIMEOUT_MS, statement_timeout_ms=0)
     try:
         raw.execute("SELECT pg_catalog.pg_advisory_lock(%s)", [ADVISORY_LOCK])
     except psycopg.errors.LockNotAvailable:
@@ -111,6 +111,7 @@ def _prepare(raw: psycopg.Connection, migration: MigrationContext, settings: Set
             "nothing was changed.",
             hint="Let it end, or find it in pg_stat_activity (application_name 'ledgerviews migrate').",
         ) from None
+    raw.execute("RESET statement_timeout")
     lock_timeout_ms = settings.lock_timeout_ms
     db.set_timeouts(
         raw,

@@ -128,8 +128,8 @@ def _engine(operations: Operations, operation: EngineOp) -> None:
         previous = (
             _assumed_version(operation.version) if _offline(operations) else _installed_version(operations)
         )
-    _run(operations, f"CREATE SCHEMA IF NOT EXISTS {engine_versions.SCHEMA};\n")
-    _run(operations, engine_versions.script(previous, operation.version))
+    script = engine_versions.script(previous, operation.version)
+    _run(operations, script and f"CREATE SCHEMA IF NOT EXISTS {engine_versions.SCHEMA};\n{script}")
 
 
 @Operations.implementation_for(CreateOp)
@@ -184,15 +184,33 @@ def _installed_version(operations: Operations) -> int:
     return int(row[0]) if row else 0
 
 
+_GUARD = """\
+SET LOCAL search_path = pg_catalog, pg_temp;
+DO $body$
+BEGIN
+    IF pg_catalog.to_regclass('ledgerviews.refresh_lock') IS NOT NULL THEN
+        LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE;
+    END IF;
+END
+$body$;
+"""
+"""No schema in front of pg_catalog gives our SQL another meaning, and no refresh runs beside it."""
+
+
 def _run(operations: Operations, script: str) -> None:
     """Run a script of any number of statements as it is written, or print it offline."""
     if not script:
         return
     if _offline(operations):
-        operations.get_context().impl.static_output(script)
-    else:
-        # The driver's own cursor: SQLAlchemy would read :name and %% in the text.
-        _cursor(operations).execute(script)
+        output = operations.get_context().impl.static_output
+        output(_GUARD + script + "SET LOCAL search_path TO DEFAULT;\n")
+        return
+    # The driver's own cursor: SQLAlchemy would read :name and %% in the text.
+    cursor = _cursor(operations)
+    cursor.execute("SELECT pg_catalog.current_setting('search_path')")
+    ((path,),) = cursor.fetchall()
+    cursor.execute(_GUARD + script)
+    cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [path])
 
 
 def _cursor(operations: Operations) -> Any:

@@ -171,3 +171,24 @@ def test_the_engine_can_be_asked_for_twice(shop: Path, empty_url: str, connect: 
 
     assert done.returncode == 0, done.stderr
     assert connection.execute("SELECT version FROM ledgerviews.engine").fetchall() == [(1,)]
+
+
+def test_a_revision_runs_under_the_lock_and_the_time_out(
+    shop: Path, empty_url: str, connect: Connect
+) -> None:
+    """Every revision runs while this deploy's lock is held, with five seconds for any other lock."""
+    connection = connect(empty_url)
+    connection.execute("CREATE TABLE public.orders (id int, placed_at timestamptz)")
+    (shop / "shop/migrations/versions/b2.py").write_text(
+        'from alembic import op\nimport ledgerviews.schema\nrevision = "b2"\ndown_revision = "a1"\n'
+        "def upgrade():\n    op.execute('''CREATE TABLE public.seen AS"
+        " SELECT current_setting('lock_timeout') AS t, count(*) AS n FROM pg_locks"
+        " WHERE locktype = 'advisory' AND pid = pg_backend_pid()''')\n"
+        "def downgrade():\n    pass\n",
+        encoding="utf-8",
+    )
+
+    done = alembic(shop, "upgrade", "head", url=empty_url)
+
+    assert done.returncode == 0, done.stderr
+    assert connection.execute("SELECT t, n FROM public.seen").fetchall() == [("5s", 1)]

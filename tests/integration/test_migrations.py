@@ -494,3 +494,107 @@ def test_a_restored_dump_is_whole(
     assert done.returncode == 0, done.stderr
     assert "concurrently" in done.stdout
     assert run_cli("status", url=empty_url).returncode == 0
+
+
+def test_an_operator_of_a_search_path_is_not_installed(application_url: str, connect: Connect) -> None:
+    """What a session's search_path puts in front of pg_catalog is in no definition that is installed."""
+    connection = connect(application_url)
+    connection.execute(
+        """CREATE SCHEMA evil;
+           CREATE FUNCTION evil.none(double precision, bigint) RETURNS double precision
+           LANGUAGE sql AS 'SELECT 42.0';
+           CREATE OPERATOR evil./ (LEFTARG = double precision, RIGHTARG = bigint, FUNCTION = evil.none)"""
+    )
+
+    done = alembic("upgrade", "head", url=application_url, PGOPTIONS="-c search_path=evil,public")
+
+    assert done.returncode == 0, done.stderr
+    definitions = connection.execute(
+        "SELECT pg_get_viewdef(oid) FROM pg_class"
+        " WHERE relkind IN ('v', 'm') AND relnamespace = 'public'::regnamespace"
+    ).fetchall()
+    assert len(definitions) == 4
+    assert [text for (text,) in definitions if "evil" in text] == []
+
+
+def test_a_migration_beside_a_refresh_waits_its_turn(installed_url: str, connect: Connect) -> None:
+    """While a refresh runs a downgrade leaves with LockedError instead of a deadlock; nothing is changed."""
+    settings = Settings(database_url=installed_url, lock_timeout_ms=200)
+    with closing(psycopg.connect(installed_url)) as other:
+        other.execute("LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE")
+        with pytest.raises(LockedError):
+            commands.downgrade(settings, "base")
+
+    assert len(connect(installed_url).execute(RELATIONS, ["public"]).fetchall()) == 4
+
+
+def test_queueing_obeys_no_statement_time_out(
+    application_url: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A role's statement_timeout does not cut the wait for another deploy short: that ends as LockedError."""
+    monkeypatch.setattr(environment, "QUEUE_TIMEOUT_MS", 600)
+    connection = connect(application_url)
+    connection.execute("SELECT pg_advisory_lock(%s)", [environment.ADVISORY_LOCK])
+    monkeypatch.setenv("PGOPTIONS", "-c statement_timeout=100")
+
+    with pytest.raises(LockedError, match="Another migration"):
+        commands.upgrade(Settings(database_url=application_url))
+
+
+def test_events_with_a_time_zone_give_the_same_figures(application_url: str, connect: Connect) -> None:
+    """The contract takes timestamptz for the events' time, too: the UTC days are the same in any session."""
+    connection = connect(application_url)
+    connection.execute(
+        """ALTER TABLE public.suggestion_events ALTER created_at DROP DEFAULT,
+           ALTER created_at TYPE timestamptz USING created_at AT TIME ZONE 'UTC'"""
+    )
+    connection.execute("SET TimeZone = 'UTC'")
+    demo.reference_rows(connection)
+    commands.upgrade(Settings(database_url=application_url))
+    connection.execute("SET TimeZone = 'Asia/Kolkata'")
+    connection.execute(
+        "UPDATE public.suggestion_events SET created_at = '2025-11-04 23:59:59.999999+00'"
+        " WHERE id = (SELECT min(id::text)::uuid FROM public.suggestion_events)"
+    )
+
+    connection.execute("CALL ledgerviews.refresh()")
+
+    assert connection.execute(
+        "SELECT created_date::text, events_total, accept_rate_overall FROM public.mart_suggestions_kpis"
+    ).fetchall() == [("2025-11-04", 12, 0.5)]
+
+
+def test_each_model_runs_in_psql_as_it_is(server: pg.PgServer, installed_url: str, connect: Connect) -> None:
+    """Every model's file is one statement that psql runs, and gives the columns that are declared."""
+    connect(installed_url).execute("CALL ledgerviews.refresh()")
+    assert server.bin_dir is not None
+    for model in load("ledgerviews.models").models.values():
+        file = model.path.with_suffix(".sql")
+        done = subprocess.run(
+            [
+                server.bin_dir / "psql",
+                "-X",
+                "--csv",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-d",
+                installed_url,
+                "-f",
+                file,
+            ],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[0].split(",") == list(model.columns)
+
+
+def test_status_leaves_nothing_in_a_pooled_session(
+    installed_url: str, run_cli: pg.RunCli, connect: Connect
+) -> None:
+    """Status reads in one read-only transaction, and works for a role that may only read."""
+    done = run_cli("status", url=installed_url, env={"PGOPTIONS": "-c default_transaction_read_only=on"})
+
+    assert done.returncode == 0, done.stderr

@@ -607,3 +607,128 @@ def test_a_hostile_search_path_changes_nothing(installed_url: str, connect: Conn
 
     connection.execute("RESET search_path")
     assert connection.execute(TOTALS).fetchone() == (2, 2, 2)
+
+
+def test_a_false_process_is_a_crash(installed_url: str, connect: Connect) -> None:
+    """An open run whose process is gone, is this very session, or began at another time is closed."""
+    connection, other = connect(installed_url), connect(installed_url)
+    with stopped_refresh(installed_url, other, REFRESH_LOCK) as (backend, _, _release):
+        connection.execute(
+            "INSERT INTO ledgerviews.run (mode, state, backend_pid, backend_started_at) VALUES"
+            " ('gone', 'running', 99999999, now()), ('self', 'running', pg_backend_pid(), NULL),"
+            " ('reused', 'running', %(pid)s, now() - interval '1 year')",
+            {"pid": backend},
+        )
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            refresh(connection, wait=False)
+        states: dict[str, str] = dict(
+            connection.execute("SELECT mode, state FROM ledgerviews.run ORDER BY run_id DESC").fetchall()
+        )
+
+    assert states == {"gone": "crashed", "self": "crashed", "reused": "crashed", "concurrently": "waiting"}
+
+
+def test_an_invalid_index_does_not_serve(installed_url: str, connect: Connect) -> None:
+    """A unique index that a failed CREATE INDEX CONCURRENTLY left is not taken for one."""
+    connection = connect(installed_url)
+    publish(connection, "half", "SELECT 1 AS k")
+    connection.execute(
+        "UPDATE pg_index SET indisvalid = false WHERE indrelid = 'public.half'::regclass AND indisunique"
+    )
+
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="no unique index"):
+        refresh(connection, relation="half")
+
+
+def test_a_name_in_two_schemas_must_be_qualified(installed_url: str, connect: Connect) -> None:
+    """A bare name that is published twice is refused; the qualified one is refreshed."""
+    connection = connect(installed_url)
+    publish(connection, "twin", "SELECT 1 AS k")
+    connection.execute(
+        """CREATE SCHEMA two;
+           CREATE MATERIALIZED VIEW two.twin AS SELECT 1 AS k WITH NO DATA;
+           CREATE UNIQUE INDEX ON two.twin (k);
+           INSERT INTO ledgerviews.relation (schema_name, relation_name, kind, definition, unique_key)
+           VALUES ('two', 'twin', 'materialized view', '', '{k}')"""
+    )
+
+    with pytest.raises(psycopg.errors.UndefinedTable, match="twin is published in more than one schema"):
+        refresh(connection, relation="twin")
+    run_id = refresh(connection, relation="two.twin")
+
+    assert connection.execute(
+        "SELECT schema_name FROM ledgerviews.run_relation WHERE run_id = %s", [run_id]
+    ).fetchall() == [("two",)]
+
+
+def test_without_counters_updates_are_unknown(installed_url: str, connect: Connect) -> None:
+    """With track_counts off the inserted and deleted rows are right and the updated ones are NULL."""
+    connection = connect(installed_url)
+    add_events(connection, 1)
+    refresh(connection)
+    add_events(connection, 1)
+    connection.execute("SET track_counts = off")
+
+    run_id = refresh(connection, relation="mart_suggestions_daily")
+
+    assert figures(connection, run_id) == {"mart_suggestions_daily": ("concurrently", 1, 1, 0, None, 0)}
+
+
+def test_columns_of_any_name_are_counted(installed_url: str, connect: Connect) -> None:
+    """A mart with columns named like the engine's own aliases is counted like others, in either mode."""
+    connection = connect(installed_url)
+    connection.execute("CREATE TABLE public.raw AS SELECT 1 AS k, 1 AS m, 1 AS o, 1 AS n, 1 AS whole")
+    publish(connection, "odd", "SELECT * FROM public.raw")
+    refresh(connection, relation="odd")
+    for mode in ("blocking", "concurrently"):
+        connection.execute("UPDATE public.raw SET o = o + 1")
+
+        assert figures(connection, refresh(connection, relation="odd", mode=mode)) == {
+            "odd": (mode, 1, 1, 0, 1, 0)
+        }
+
+
+def test_a_deeply_nested_document_is_no_hindrance(older_installed_url: str, connect: Connect) -> None:
+    """A json document nested as deep as the server takes, and one of many lone surrogates, are refreshed."""
+    connection = connect(older_installed_url)
+    connection.execute(
+        "INSERT INTO public.transactions (id, user_id, date, amount, month)"
+        " VALUES (1, 1, '2026-01-01', 1, '2026-01')"
+    )
+    documents = [
+        "[" * 5000 + "]" * 5000,
+        '["\\ud800' + "\\udc00" * 100_000 + '"]',
+        '["' + "\\u0000" * 50_000 + '"]',
+    ]
+    for document in documents:
+        connection.execute(
+            "INSERT INTO public.suggestion_events (id, txn_id, candidates, mode, created_at)"
+            " VALUES (gen_random_uuid(), 1, %s, 'auto', '2026-03-01')",
+            [document],
+        )
+    connection.execute("SET statement_timeout = '60s'")
+
+    refresh(connection)
+
+    assert connection.execute(
+        "SELECT events, candidates_total FROM public.mart_suggestions_daily"
+    ).fetchall() == [(3, 3)]
+
+
+@pytest.mark.parametrize(("late_by", "late"), [("24 hours", 0), ("24 hours 1 microsecond", 1)])
+def test_late_is_more_than_a_day(installed_url: str, connect: Connect, late_by: str, late: int) -> None:
+    """Feedback exactly 24 hours after its event is not late; a microsecond more is."""
+    connection = connect(installed_url)
+    add_events(connection, 1)
+    connection.execute(
+        "INSERT INTO public.suggestion_feedback (id, event_id, txn_id, action, label, created_at)"
+        " SELECT gen_random_uuid(), id, txn_id, 'accept', 'Food',"
+        " (created_at + %s::interval) AT TIME ZONE 'UTC' FROM public.suggestion_events",
+        [late_by],
+    )
+
+    refresh(connection)
+
+    assert connection.execute(
+        "SELECT accepts, feedback_late FROM public.mart_suggestions_feedback_daily"
+    ).fetchall() == [(1, late)]

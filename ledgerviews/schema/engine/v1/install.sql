@@ -32,10 +32,7 @@ COMMENT ON FUNCTION ledgerviews.utc_or_null(timestamp without time zone) IS
 
 CREATE FUNCTION ledgerviews.utc_or_null(value timestamp with time zone) RETURNS timestamp without time zone
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE
-    WHEN (value AT TIME ZONE 'UTC') >= timestamp '0001-01-01 00:00:00'
-    AND (value AT TIME ZONE 'UTC') < timestamp '10000-01-01 00:00:00' THEN value AT TIME ZONE 'UTC'
-END;
+RETURN ledgerviews.utc_or_null(value AT TIME ZONE 'UTC');
 COMMENT ON FUNCTION ledgerviews.utc_or_null(timestamp with time zone) IS
 'The UTC time, or NULL where it is infinite or outside the years 1 to 9999.';
 
@@ -50,11 +47,7 @@ COMMENT ON FUNCTION ledgerviews.utc_day(timestamp without time zone) IS
 
 CREATE FUNCTION ledgerviews.utc_day(value timestamp with time zone) RETURNS date
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE
-    WHEN (value AT TIME ZONE 'UTC') >= timestamp '0001-01-01 00:00:00'
-    AND (value AT TIME ZONE 'UTC') < timestamp '10000-01-01 00:00:00' THEN (value AT TIME ZONE 'UTC')::date
-    ELSE date '0001-01-01'
-END;
+RETURN ledgerviews.utc_day(value AT TIME ZONE 'UTC');
 COMMENT ON FUNCTION ledgerviews.utc_day(timestamp with time zone) IS
 'The UTC day; 0001-01-01 where the time is NULL, infinite or outside the years 1 to 9999, so that a key is never NULL.';
 
@@ -556,8 +549,8 @@ BEGIN
                 IF v_mart.populated THEN
                     EXECUTE pg_catalog.format(
                         'CREATE TEMPORARY TABLE ledgerviews_before ON COMMIT DROP AS SELECT %s%s FROM %I.%I AS m',
-                        COALESCE(v_key, 'm::pg_catalog.text AS whole'),
-                        CASE WHEN v_method = 'blocking' THEN ', m::pg_catalog.text AS ledgerviews_row' ELSE '' END,
+                        COALESCE(v_key, 'ROW(m.*)::pg_catalog.text AS ledgerviews_whole'),
+                        CASE WHEN v_method = 'blocking' THEN ', ROW(m.*)::pg_catalog.text AS ledgerviews_row' ELSE '' END,
                         v_mart.schema_name, v_mart.relation_name);
                     GET DIAGNOSTICS v_before = ROW_COUNT;
                 END IF;
@@ -582,16 +575,16 @@ BEGIN
                 ELSE
                     EXECUTE pg_catalog.format(
                         'SELECT pg_catalog.count(*) FILTER (WHERE o.ledgerviews_old IS NULL), %s '
-                        'FROM (SELECT %s, m::pg_catalog.text AS ledgerviews_row FROM %I.%I AS m) AS n '
+                        'FROM (SELECT %s, ROW(m.*)::pg_catalog.text AS ledgerviews_row FROM %I.%I AS m) AS n '
                         'LEFT JOIN (SELECT *, true AS ledgerviews_old FROM pg_temp.ledgerviews_before) AS o USING (%s)',
                         CASE
                             WHEN v_method = 'blocking'
                                 THEN 'pg_catalog.count(*) FILTER (WHERE o.ledgerviews_row <> n.ledgerviews_row)'
                             ELSE 'NULL::bigint'
                         END,
-                        COALESCE(v_key, 'm::pg_catalog.text AS whole'),
+                        COALESCE(v_key, 'ROW(m.*)::pg_catalog.text AS ledgerviews_whole'),
                         v_mart.schema_name, v_mart.relation_name,
-                        COALESCE(v_key, 'whole'))
+                        COALESCE(v_key, 'ledgerviews_whole'))
                     INTO v_inserted, v_updated;
                     IF v_method = 'concurrently' AND pg_catalog.current_setting('track_counts')::boolean THEN
                         v_updated := v_written - v_inserted;
@@ -662,7 +655,15 @@ BEGIN
     ELSIF v_current IS NOT NULL AND pg_catalog.strpos(v_message, v_current) = 0 THEN
         v_message := 'Refreshing ' || v_current || ': ' || v_message;
     END IF;
-    RAISE EXCEPTION USING ERRCODE = v_sqlstate, MESSAGE = v_message, DETAIL = v_detail, HINT = v_hint;
+    -- psql shows an empty DETAIL or HINT as a line of its own.
+    IF v_detail <> '' AND v_hint <> '' THEN
+        RAISE EXCEPTION USING ERRCODE = v_sqlstate, MESSAGE = v_message, DETAIL = v_detail, HINT = v_hint;
+    ELSIF v_detail <> '' THEN
+        RAISE EXCEPTION USING ERRCODE = v_sqlstate, MESSAGE = v_message, DETAIL = v_detail;
+    ELSIF v_hint <> '' THEN
+        RAISE EXCEPTION USING ERRCODE = v_sqlstate, MESSAGE = v_message, HINT = v_hint;
+    END IF;
+    RAISE EXCEPTION USING ERRCODE = v_sqlstate, MESSAGE = v_message;
 END
 $body$;
 COMMENT ON PROCEDURE ledgerviews.refresh(text[], text, boolean, boolean, bigint) IS
