@@ -10,6 +10,7 @@ import importlib
 import itertools
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from contextlib import ExitStack, closing
@@ -31,6 +32,9 @@ _numbers = itertools.count(1)
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the servers, or check the one that is given; xdist's workers inherit where they are."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A suite that a script runs in the background would hand SIGINT down, ignored, to what it tests.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in set(os.environ) - set(pg.clean_environment()) - {pg.SERVERS, pg.RUN}:
         del os.environ[name]
     if hasattr(config, "workerinput") or any(

@@ -192,8 +192,6 @@ def test_an_interrupted_refresh_is_cancelled_on_the_server(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # A suite that a script runs in the background hands SIGINT down ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
             deadline = time.monotonic() + 30
             while not connection.execute(
