@@ -105,7 +105,7 @@ BEGIN
     END;
     BEGIN
         -- Whole surrogate pairs step aside, marked by control characters, which stand raw in no json; what is left
-        -- is half a pair. No lookbehind: its time grows faster than the square of the length.
+        -- is half a pair. No lookbehind: its time grows with the square of the length, or worse.
         v_text := pg_catalog.regexp_replace(
             v_text, '\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})',
             pg_catalog.chr(1) || '\1' || pg_catalog.chr(2) || '\2', 'g');
