@@ -1,5 +1,4 @@
--- Who owns a schema, and whether this role can trust what stands in it.
--- It can as the owner or a member of it, and where the owner, of the database or a superuser, could do anything.
+-- Who owns a schema, and whether this role can trust it: its own, or of one who could do anything anyway.
 SELECT
     o.rolname AS owner,
     (NOT u.rolsuper AND pg_catalog.pg_has_role(u.oid, o.oid, 'USAGE'))

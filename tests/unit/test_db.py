@@ -296,7 +296,7 @@ def test_libpqs_own_connect_timeout_is_kept(monkeypatch: pytest.MonkeyPatch) -> 
         ("42501", DatabaseError, 1),
         ("42P01", DatabaseError, 1),
         ("23505", DatabaseError, 1),
-        ("40P01", DatabaseError, 1),
+        ("40P01", LockedError, 5),
         ("40001", DatabaseError, 1),
         ("53100", DatabaseError, 1),
     ],
