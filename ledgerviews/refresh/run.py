@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from ledgerviews import db
-from ledgerviews.catalog import Kind, load
 from ledgerviews.errors import InterruptedRunError, UsageError
 from ledgerviews.queries import query
 
 from .preflight import require_current
-from .selection import select
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,6 +108,11 @@ def _relations(settings: Settings, request: Request) -> list[str] | None:
         raise UsageError("A NAME is empty.", hint="Leave it out to refresh all.")
     if not request.selection:
         return list(request.names) or None
+    # Only a selection needs the models, and every refresh would pay for their import.
+    from ledgerviews.catalog import Kind, load  # noqa: PLC0415
+
+    from .selection import select  # noqa: PLC0415
+
     catalog = load(settings.models)
     chosen = [
         f"{settings.schema}.{name}"

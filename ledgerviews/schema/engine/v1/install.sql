@@ -430,9 +430,6 @@ BEGIN
         END IF;
         BEGIN
             SET LOCAL jit = off;
-            IF pg_catalog.pg_size_bytes(pg_catalog.current_setting('work_mem')) < 67108864 THEN
-                SET LOCAL work_mem = '64MB';
-            END IF;
 
             SELECT pg_catalog.array_agg(m.relation) INTO v_wanted FROM ledgerviews.materialized_view AS m;
             IF relations IS NOT NULL THEN
