@@ -40,6 +40,28 @@ def cwd(run_cli: RunCli) -> Iterator[Path]:
     shutil.rmtree(base)
 
 
+def test_the_steps_of_the_demonstration(run_cli: RunCli, cwd: Path) -> None:
+    """What `make demo` does, step by step, ends with figures; the second time it attaches and adds none."""
+    for _ in range(2):
+        assert run_cli("dev", "start", cwd=cwd).returncode == 0
+        url = run_cli("dev", "url", cwd=cwd).stdout.strip()
+        count = run_cli(
+            "dev", "psql", "--", "-XAtc", "SELECT to_regclass('public.suggestion_events') IS NULL", cwd=cwd
+        )
+        if count.stdout.strip() == "t":
+            assert run_cli("dev", "seed", "--events", "500", "--days", "30", cwd=cwd).returncode == 0
+        assert run_cli("db", "upgrade", url=url, cwd=cwd).returncode == 0
+        assert run_cli("refresh", url=url, cwd=cwd).returncode == 0
+    total = run_cli(
+        "dev", "psql", "--", "-XAtc", "SELECT sum(events_total) FROM mart_suggestions_kpis", cwd=cwd
+    )
+    stopped = run_cli("dev", "stop", cwd=cwd)
+
+    assert total.stdout.strip() == "500"
+    assert stopped.returncode == 0
+    assert run_cli("dev", "status", cwd=cwd).returncode == 3
+
+
 def test_a_day_with_the_server(run_cli: RunCli, cwd: Path, connect: Connect) -> None:
     """Start, look, start again, stop, remove: each says what is, results on stdout and the rest on stderr."""
     before = run_cli("dev", "status", cwd=cwd)
