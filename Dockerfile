@@ -3,7 +3,7 @@ RUN python -m venv /opt/ledgerviews
 ENV PATH=/opt/ledgerviews/bin:$PATH
 WORKDIR /src
 COPY requirements-image.txt ./
-RUN pip install --no-cache-dir --require-hashes -r requirements-image.txt
+RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements-image.txt
 COPY . ./
 RUN pip install --no-cache-dir --no-deps --no-build-isolation .
 

@@ -70,7 +70,8 @@ $(VENV)/.packages: requirements.txt
 	fi
 	echo "== environment: $$("$$found" --version) in $(VENV), packages of requirements.txt (about a minute)"
 	"$$found" -m venv --clear "$(VENV)"
-	$(BIN)/python -m pip install -qq $(PIP_CACHE) --require-hashes -r requirements.txt
+	# The set is complete (`pip check` looks), and a resolver that meets an extra would ask for newer releases.
+	$(BIN)/python -m pip install -qq $(PIP_CACHE) --no-deps --require-hashes -r requirements.txt
 	pwd -P > $@
 
 $(VENV)/.installed: $(VENV)/.packages pyproject.toml
