@@ -42,6 +42,11 @@ class Source:
         columns: each column that is read, with the types it may have, separated by ``|``, in the words of
             ``ledgerviews.schema.contract``: ``uuid``, ``text``, ``enum``, ``integer``, ``timestamptz`` …
         description: one sentence.
+        day: the column of a row's own time; its UTC day is the row's day, unless it has a parent. Needed, like
+            ``day_rows``, where a model is computed by day from this table.
+        key: of a source with a parent, the column that points at it; of a parent, the column pointed at.
+        parent: ``schema.name`` of the source whose row, where it exists, gives this one its day.
+        indexes: leading columns, comma-separated, of indexes without which single days are slow to read.
         day_rows: conditions for the rows that belong to the days from ``lo`` up to, not including, ``hi``;
             each row meets one of them for one day. Columns are qualified by the table's bare name and stand
             raw, so that an index serves. Empty where no model is computed by day from this table.
@@ -51,7 +56,52 @@ class Source:
     name: str
     columns: Mapping[str, str] = field(hash=False)
     description: str
+    day: str | None = None
+    key: str | None = None
+    parent: str | None = None
+    indexes: tuple[str, ...] = ()
     day_rows: tuple[str, ...] = ()
+
+    @property
+    def qualified(self) -> str:
+        """The name with its schema."""
+        return f"{self.schema}.{self.name}"
+
+
+class Severity(StrEnum):
+    """What a failing check does: keep the refresh from being published, or say so."""
+
+    ERROR = "error"
+    WARN = "warn"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What must hold of a model's rows; looked at inside each refresh, before it is published.
+
+    Use ``not_null``, ``unique`` and ``expression``.
+    """
+
+    name: str
+    kind: str
+    columns: tuple[str, ...] = ()
+    expression: str | None = None
+    severity: Severity = Severity.ERROR
+
+
+def not_null(*columns: str, severity: Severity = Severity.ERROR) -> Check:
+    """No row has a NULL in any of the columns."""
+    return Check(name="not_null_" + "_".join(columns), kind="not_null", columns=columns, severity=severity)
+
+
+def unique(*columns: str, severity: Severity = Severity.ERROR) -> Check:
+    """No two rows have the same values in all the columns."""
+    return Check(name="unique_" + "_".join(columns), kind="unique", columns=columns, severity=severity)
+
+
+def expression(name: str, sql: str, *, severity: Severity = Severity.ERROR) -> Check:
+    """The condition, over the model's columns, is true or NULL for every row, as in a CHECK constraint."""
+    return Check(name=name, kind="expression", expression=sql, severity=severity)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +116,7 @@ class Model:
         columns: every column, in order, with the line that is installed as its comment.
         unique_key: the columns of the unique index; the grain for a materialized view, none for a view.
         day: the column of the grain that holds a row's UTC day, where days can be computed one by one.
+        checks: what must hold of the rows, of a materialized view.
     """
 
     path: Path
@@ -74,6 +125,7 @@ class Model:
     grain: tuple[str, ...]
     columns: Mapping[str, str] = field(hash=False)
     day: str | None = None
+    checks: tuple[Check, ...] = ()
 
     @classmethod
     def beside(  # noqa: PLR0913 (what a declaration says)
@@ -85,10 +137,17 @@ class Model:
         grain: tuple[str, ...],
         columns: Mapping[str, str],
         day: str | None = None,
+        checks: tuple[Check, ...] = (),
     ) -> Model:
         """Declare the model whose SQL stands beside ``file`` (pass ``__file__``)."""
         model = cls(
-            path=Path(file), kind=kind, description=description, grain=grain, columns=columns, day=day
+            path=Path(file),
+            kind=kind,
+            description=description,
+            grain=grain,
+            columns=columns,
+            day=day,
+            checks=checks,
         )
         if day is not None and day not in grain:
             raise DeclarationError(f"Model {model.name}: its day column {day} is no part of its grain.")
@@ -99,6 +158,7 @@ class Model:
             )
         if missing := [name for name in grain if name not in columns]:
             raise DeclarationError(f"Model {model.name}: grain names {', '.join(missing)}, no column of it.")
+        _require_checks(model)
         return model
 
     @property
@@ -133,6 +193,8 @@ class Catalog:
                 raise DeclarationError(
                     f"Source {source.schema}.{source.name} is declared twice, differently."
                 )
+        for source in self.sources.values():
+            _require_parent(source, self.sources)
         by_name: dict[str, Model] = {}
         for model in models:
             if model.name in by_name:
@@ -161,6 +223,18 @@ class Catalog:
         named = qualified_names(self.models[name].sql)
         return [source for key, source in self.sources.items() if key in named]
 
+    def day_sources(self, name: str) -> list[Source]:
+        """The sources that the days of a model depend on: what it reads, through views too, and their parents."""
+        found = {source.qualified: source for source in self.sources_of(name)}
+        for read in sorted(self.upstream[name]):
+            if self.models[read].kind is Kind.VIEW:
+                found.update((source.qualified, source) for source in self.day_sources(read))
+        by_name = {source.qualified: source for source in self.sources.values()}
+        for source in list(found.values()):
+            if source.parent is not None:
+                found[source.parent] = by_name[source.parent]
+        return [found[key] for key in sorted(found)]
+
 
 def load(dotted: str) -> Catalog:
     """Import a models package by its dotted path and collect what it declares."""
@@ -179,6 +253,40 @@ def load(dotted: str) -> Catalog:
             hint=f"Declare MODEL in {orphan.stem}.py beside it, in a folder with an __init__.py.",
         )
     return Catalog(sources, models)
+
+
+def _require_checks(model: Model) -> None:
+    names = [check.name for check in model.checks]
+    if len(set(names)) < len(names):
+        raise DeclarationError(f"Model {model.name}: two of its checks have the same name.")
+    for check in model.checks:
+        if model.kind is not Kind.MATERIALIZED_VIEW:
+            raise DeclarationError(
+                f"Model {model.name} is a view, so no refresh runs its check {check.name}.",
+                hint="Declare it on a materialized view that reads it.",
+            )
+        if missing := [name for name in check.columns if name not in model.columns]:
+            raise DeclarationError(
+                f"Model {model.name}: its check {check.name} names {', '.join(missing)}, no column of it."
+            )
+        if check.kind != "expression" and not check.columns:
+            raise DeclarationError(f"Model {model.name}: its check {check.name} names no column.")
+
+
+def _require_parent(source: Source, sources: Mapping[tuple[str, str], Source]) -> None:
+    for name in filter(None, (source.day, source.key)):
+        if name not in source.columns:
+            raise DeclarationError(f"Source {source.qualified}: it does not declare its column {name}.")
+    if source.parent is None:
+        return
+    parent = next((one for one in sources.values() if one.qualified == source.parent), None)
+    if parent is None:
+        raise DeclarationError(f"Source {source.qualified}: its parent {source.parent} is no source.")
+    if source.key is None or parent.key is None or parent.parent is not None:
+        raise DeclarationError(
+            f"Source {source.qualified}: it and its parent {source.parent} both need a key,"
+            " and the parent must have no parent itself."
+        )
 
 
 def _import_module(dotted: str) -> ModuleType:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 DEFAULT_MODELS = "ledgerviews.models"
 PACKAGED_MIGRATIONS = "ledgerviews:migrations"
 MIGRATION_LOCK_TIMEOUT_MS = 5_000
+TRACKING = ("closed days", "every write", "none")
+"""How writes are tracked; the first is the default."""
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000}
 _DURATION = re.compile(r"(\d+)\s*(ms|s|min|h)?", re.ASCII)
@@ -36,6 +38,7 @@ class Settings:
         lock_timeout_ms: how long a statement waits for a lock; None is each command's own default.
         statement_timeout_ms: how long one statement may run; None is the server's default.
         populate: fill new materialized views when a migration creates them.
+        tracking: how migrations have writes to the sources tracked: ``closed days``, ``every write``, ``none``.
     """
 
     database_url: str | None = field(default=None, repr=False)
@@ -45,6 +48,7 @@ class Settings:
     lock_timeout_ms: int | None = None
     statement_timeout_ms: int | None = None
     populate: bool = False
+    tracking: str = TRACKING[0]
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -65,7 +69,16 @@ class Settings:
             lock_timeout_ms=_duration_of(env, "LEDGERVIEWS_LOCK_TIMEOUT"),
             statement_timeout_ms=_duration_of(env, "LEDGERVIEWS_STATEMENT_TIMEOUT"),
             populate=_flag("LEDGERVIEWS_POPULATE", env.get("LEDGERVIEWS_POPULATE", "")),
+            tracking=tracking_of(env.get("LEDGERVIEWS_TRACKING", TRACKING[0]), name="LEDGERVIEWS_TRACKING"),
         )
+
+
+def tracking_of(text: str, *, name: str) -> str:
+    """A way of tracking, written with spaces or hyphens; UsageError names the setting or option."""
+    tracking = text.strip().lower().replace("-", " ")
+    if tracking not in TRACKING:
+        raise UsageError(f"{name} is {text!r}.", hint="Write closed-days, every-write or none.")
+    return tracking
 
 
 def duration_ms(text: str) -> int:

@@ -15,6 +15,8 @@ SOURCES = (
             "mode": "text",
             "created_at": "timestamp | timestamptz",
         },
+        day="created_at",
+        key="id",
         day_rows=("ledgerviews.in_days(suggestion_events.created_at, lo, hi)",),
     ),
     Source(
@@ -27,6 +29,10 @@ SOURCES = (
             "created_at": "timestamptz | timestamp",
         },
         # Feedback belongs to the day of its event; without one, to its own.
+        day="created_at",
+        key="event_id",
+        parent="public.suggestion_events",
+        indexes=("event_id",),
         day_rows=(
             """EXISTS (
                 SELECT FROM public.suggestion_events

@@ -83,7 +83,7 @@ def refresh(settings: Settings, request: Request, *, progress: Callable[[str], N
         )
         connection.execute("SET client_min_messages = notice")
         connection.add_notice_handler(lambda diag: progress(diag.message_primary or ""))
-        mode = "blocking" if request.blocking else "concurrently"
+        mode = "blocking" if request.blocking else "incremental"
         try:
             rows = connection.execute(
                 _CALL, [relations, mode, not request.selection, request.wait]

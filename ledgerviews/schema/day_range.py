@@ -80,9 +80,10 @@ def _rows(source: Source, reader: str, *, lo: str, hi: str) -> str:
             hint="Declare which of its rows belong to the days from lo to hi.",
         )
     table = _identifier(source.schema, source.name)
-    row = _identifier(source.name)
+    # Only what is declared: a column that nobody reads may be dropped.
+    columns = ", ".join(_identifier(source.name, column) for column in source.columns)
     return "\nUNION ALL\n".join(
-        f"SELECT {row}.* FROM {table} WHERE {_bounded(source, condition, lo=lo, hi=hi)}"  # noqa: S608
+        f"SELECT {columns} FROM {table} WHERE {_bounded(source, condition, lo=lo, hi=hi)}"  # noqa: S608
         for condition in source.day_rows
     )
 

@@ -11,7 +11,25 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 SCHEMA = "ledgerviews"
-LATEST = 1
+
+# What runs to reach a version from the one before it, and what to go back.
+_UP = {
+    1: ("v1/install.sql", "v1/refresh.sql"),
+    2: (
+        "v2/tables.sql",
+        "v2/sources.sql",
+        "v2/relations.sql",
+        "v2/recompute.sql",
+        "v2/verify.sql",
+        "v2/refresh.sql",
+        "v2/carry.sql",
+    ),
+}
+_DOWN = {
+    1: ("v1/remove.sql",),
+    2: ("v2/remove.sql", "v1/refresh.sql"),
+}
+LATEST = max(_UP)
 
 
 def script(previous: int, version: int) -> str:
@@ -23,11 +41,11 @@ def script(previous: int, version: int) -> str:
                 hint="Upgrade the package ledgerviews, or name a version that it has.",
             )
     if version >= previous:
-        parts = [_folder(number) / "install.sql" for number in range(previous + 1, version + 1)]
+        parts = [part for number in range(previous + 1, version + 1) for part in _UP[number]]
     else:
-        parts = [_folder(number) / "remove.sql" for number in range(previous, version, -1)]
-    return "\n".join(part.read_text(encoding="utf-8") for part in parts)
+        parts = [part for number in range(previous, version, -1) for part in _DOWN[number]]
+    return "\n".join(_file(part).read_text(encoding="utf-8") for part in parts)
 
 
-def _folder(version: int) -> Traversable:
-    return files("ledgerviews.schema") / "engine" / f"v{version}"
+def _file(part: str) -> Traversable:
+    return files("ledgerviews.schema").joinpath("engine", *part.split("/"))

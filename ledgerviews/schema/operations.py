@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from alembic.operations import MigrateOperation, Operations
 
+from ledgerviews.catalog import Check
 from ledgerviews.config import Settings
 from ledgerviews.queries import query
 
 from . import engine_versions, statements
+from .incremental import ParentTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,6 +59,9 @@ class CreateOp(MigrateOperation):
     comment: str
     columns: Mapping[str, str]
     unique_key: Sequence[str] = ()
+    by_day: statements.ByDay | None = None
+    checks: Sequence[Check] = ()
+    take_up: bool = False
 
     @classmethod
     def ledgerviews_create_view(  # noqa: PLR0913 (the frozen form of a declaration)
@@ -92,13 +97,45 @@ class CreateOp(MigrateOperation):
         comment: str,
         columns: Mapping[str, str],
         reads: Sequence[str] = (),
+        day: str | None = None,
+        day_definition: str | None = None,
+        sources: Sequence[str] = (),
+        checks: Sequence[Mapping[str, Any]] = (),
+        take_up: bool = False,
     ) -> None:
         """Create a materialized view, unpopulated unless LEDGERVIEWS_POPULATE is set.
 
-        ``unique_key`` names the columns of the unique index that REFRESH … CONCURRENTLY needs; the other
-        arguments are those of the view.
+        Args:
+            operations: Alembic's own.
+            name: the relation's name.
+            definition: one SELECT, written against ``public``.
+            unique_key: the columns of the unique index that REFRESH … CONCURRENTLY needs.
+            comment: the relation's comment.
+            columns: each column with its comment.
+            reads: the published relations that the definition names, to be moved with it.
+            day: the column of the key that holds the day, where it is computed by day. Then also:
+            day_definition: the SELECT of the days from ``$1`` up to, not including, ``$2``.
+            sources: the tables, ``schema.name``, that its days depend on.
+            checks: what must hold, each the arguments of ``ledgerviews.catalog.Check``.
+            take_up: give it the rows and grants of the one that was dropped with ``set_aside``.
         """
-        operations.invoke(cls(name, "materialized view", definition, reads, comment, columns, unique_key))
+        by_day = None
+        if day is not None and day_definition is not None:
+            by_day = statements.ByDay(column=day, definition=day_definition, sources=sources)
+        operations.invoke(
+            cls(
+                name,
+                "materialized view",
+                definition,
+                reads,
+                comment,
+                columns,
+                unique_key,
+                by_day,
+                tuple(Check(**check) for check in checks),
+                take_up,
+            )
+        )
 
 
 @Operations.register_operation("ledgerviews_drop_view")
@@ -109,6 +146,8 @@ class DropOp(MigrateOperation):
 
     name: str
     kind: str
+    by_day: bool = False
+    set_aside: bool = False
 
     @classmethod
     def ledgerviews_drop_view(cls, operations: Operations, name: str) -> None:
@@ -116,9 +155,72 @@ class DropOp(MigrateOperation):
         operations.invoke(cls(name, "view"))
 
     @classmethod
-    def ledgerviews_drop_materialized_view(cls, operations: Operations, name: str) -> None:
-        """Drop a materialized view; what still reads it stops this."""
-        operations.invoke(cls(name, "materialized view"))
+    def ledgerviews_drop_materialized_view(
+        cls, operations: Operations, name: str, *, by_day: bool = False, set_aside: bool = False
+    ) -> None:
+        """Drop a materialized view; what still reads it stops this.
+
+        Args:
+            operations: Alembic's own.
+            name: the relation's name.
+            by_day: whether it is computed by day: its rollup goes, too.
+            set_aside: keep its rows and grants for one that is created in its place in the same transaction.
+        """
+        operations.invoke(cls(name, "materialized view", by_day, set_aside))
+
+
+@Operations.register_operation("ledgerviews_create_source")
+@dataclass(frozen=True)
+class CreateSourceOp(MigrateOperation):
+    """Track the writes to a table of the application, by day."""
+
+    schema: str
+    name: str
+    day: str
+    key: str | None
+    parent: ParentTable | None
+    indexes: Sequence[str]
+
+    @classmethod
+    def ledgerviews_create_source(  # noqa: PLR0913 (the frozen form of a declaration)
+        cls,
+        operations: Operations,
+        name: str,
+        *,
+        day: str,
+        schema: str = "public",
+        key: str | None = None,
+        parent: Mapping[str, str] | None = None,
+        indexes: Sequence[str] = (),
+    ) -> None:
+        """Make the log of a table's changed days, and put the triggers on that LEDGERVIEWS_TRACKING says.
+
+        Args:
+            operations: Alembic's own.
+            name: the table's name.
+            day: the column of a row's own time.
+            schema: where the table stands.
+            key: of a table with a parent, the column that points at it; of a parent, the one pointed at.
+            parent: ``schema``, ``name``, ``key`` and ``day`` of the table whose row gives this one its day.
+            indexes: leading columns, comma-separated, of the indexes that single days need.
+        """
+        operations.invoke(
+            cls(schema, name, day, key, ParentTable(**parent) if parent is not None else None, indexes)
+        )
+
+
+@Operations.register_operation("ledgerviews_drop_source")
+@dataclass(frozen=True)
+class DropSourceOp(MigrateOperation):
+    """Track a table no longer."""
+
+    schema: str
+    name: str
+
+    @classmethod
+    def ledgerviews_drop_source(cls, operations: Operations, name: str, *, schema: str = "public") -> None:
+        """Take the triggers off a table and its log away."""
+        operations.invoke(cls(schema, name))
 
 
 @Operations.implementation_for(EngineOp)
@@ -135,28 +237,52 @@ def _engine(operations: Operations, operation: EngineOp) -> None:
 @Operations.implementation_for(CreateOp)
 def _create(operations: Operations, operation: CreateOp) -> None:
     settings = _settings(operations)
-    _run(
-        operations,
-        statements.create(
-            schema=settings.schema,
-            name=operation.name,
-            kind=operation.kind,
-            definition=operation.definition,
-            reads=operation.reads,
-            comment=operation.comment,
-            columns=operation.columns,
-            unique_key=operation.unique_key,
-            populate=settings.populate,
-        ),
+    script = statements.create(
+        schema=settings.schema,
+        name=operation.name,
+        kind=operation.kind,
+        definition=operation.definition,
+        reads=operation.reads,
+        comment=operation.comment,
+        columns=operation.columns,
+        unique_key=operation.unique_key,
+        populate=settings.populate and not operation.take_up,
+        by_day=operation.by_day,
+        checks=operation.checks,
     )
+    if operation.take_up:
+        script += statements.take_up(schema=settings.schema, name=operation.name)
+    _run(operations, script)
 
 
 @Operations.implementation_for(DropOp)
 def _drop(operations: Operations, operation: DropOp) -> None:
+    schema = _settings(operations).schema
+    script = statements.drop(schema=schema, name=operation.name, kind=operation.kind, by_day=operation.by_day)
+    if operation.set_aside:
+        script = statements.set_aside(schema=schema, name=operation.name) + script
+    _run(operations, script)
+
+
+@Operations.implementation_for(CreateSourceOp)
+def _create_source(operations: Operations, operation: CreateSourceOp) -> None:
     _run(
         operations,
-        statements.drop(schema=_settings(operations).schema, name=operation.name, kind=operation.kind),
+        statements.create_source(
+            schema=operation.schema,
+            name=operation.name,
+            day=operation.day,
+            key=operation.key,
+            parent=operation.parent,
+            indexes=operation.indexes,
+            tracking=_settings(operations).tracking,
+        ),
     )
+
+
+@Operations.implementation_for(DropSourceOp)
+def _drop_source(operations: Operations, operation: DropSourceOp) -> None:
+    _run(operations, statements.drop_source(schema=operation.schema, name=operation.name))
 
 
 def _settings(operations: Operations) -> Settings:

@@ -1,6 +1,6 @@
 """Declaration of mart_suggestions_daily."""
 
-from ledgerviews.catalog import Kind, Model
+from ledgerviews.catalog import Kind, Model, expression, not_null
 
 MODEL = Model.beside(
     __file__,
@@ -21,4 +21,9 @@ MODEL = Model.beside(
         "answered_by_model": "Events that a model answered.",
         "answered_by_heuristic": "Events that the heuristic answered.",
     },
+    checks=(
+        not_null("created_date", "mode", "model_id", "events"),
+        expression("covered_and_empty_make_events", "covered_events + empty_events = events"),
+        expression("answered_makes_events", "answered_by_model + answered_by_heuristic = events"),
+    ),
 )

@@ -1,6 +1,6 @@
 """Declaration of mart_suggestions_feedback_daily."""
 
-from ledgerviews.catalog import Kind, Model
+from ledgerviews.catalog import Kind, Model, expression, not_null
 
 MODEL = Model.beside(
     __file__,
@@ -21,4 +21,8 @@ MODEL = Model.beside(
         "feedback_late": "Feedback rows that came more than 24 hours after their event.",
         "feedback_other": "Feedback rows with any other action.",
     },
+    checks=(
+        not_null("created_date", "mode", "model_id", "events"),
+        expression("accept_rate_is_a_rate", "accept_rate BETWEEN 0 AND 1"),
+    ),
 )

@@ -1,6 +1,6 @@
 """Declaration of mart_suggestions_kpis."""
 
-from ledgerviews.catalog import Kind, Model
+from ledgerviews.catalog import Kind, Model, expression, not_null, unique
 
 MODEL = Model.beside(
     __file__,
@@ -20,4 +20,9 @@ MODEL = Model.beside(
         "answered_by_heuristic": "Events that the heuristic answered.",
         "feedback_unlinked": "Feedback rows of this day whose event is unknown.",
     },
+    checks=(
+        not_null("created_date", "events_total"),
+        unique("created_date"),
+        expression("accept_rate_is_a_rate", "accept_rate_overall BETWEEN 0 AND 1"),
+    ),
 )

@@ -1,0 +1,390 @@
+-- Engine version 2: the sources: whether their tracking can be trusted, and which days changed.
+
+CREATE VIEW ledgerviews.source_now AS
+WITH RECURSIVE part AS (
+    SELECT
+        s.source,
+        c.oid AS relation,
+        c.relkind,
+        c.relfilenode,
+        c.relkind AS root_kind
+    FROM ledgerviews.source AS s
+    JOIN pg_catalog.pg_namespace AS n ON n.nspname = s.schema_name
+    JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = s.table_name
+    UNION ALL
+    SELECT
+        p.source,
+        c.oid,
+        c.relkind,
+        c.relfilenode,
+        p.root_kind
+    FROM part AS p
+    JOIN pg_catalog.pg_inherits AS i ON i.inhparent = p.relation
+    JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid
+),
+
+attached AS (
+    SELECT
+        p.source,
+        p.relation,
+        t.oid AS trigger,
+        t.xmin::text AS written_by,
+        t.tgenabled AS enabled
+    FROM part AS p
+    JOIN ledgerviews.source AS s ON s.source = p.source
+    JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = p.relation
+    JOIN pg_catalog.pg_proc AS f ON f.oid = t.tgfoid AND f.proname = s.stem || '_track'
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace AND n.nspname = 'ledgerviews'
+)
+
+SELECT
+    s.source,
+    (
+        SELECT pg_catalog.count(*)
+        FROM part AS p
+        WHERE p.source = s.source
+    ) AS parts,
+    pg_catalog.jsonb_build_object(
+        'cluster', (SELECT c.system_identifier::text FROM pg_catalog.pg_control_system() AS c),
+        'database', (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()),
+        'tracking', s.tracking,
+        'log', (
+            SELECT c.relfilenode FROM pg_catalog.pg_class AS c
+            WHERE c.oid = pg_catalog.to_regclass('ledgerviews.' || pg_catalog.quote_ident(s.stem || '_change'))
+        ),
+        'files', (
+            SELECT pg_catalog.jsonb_object_agg(p.relation::text, p.relfilenode)
+            FROM part AS p
+            WHERE p.source = s.source
+        ),
+        'triggers', (
+            SELECT pg_catalog.jsonb_object_agg(a.trigger::text, a.written_by)
+            FROM attached AS a
+            WHERE a.source = s.source
+        )
+    ) AS condition,
+    CASE
+        WHEN NOT EXISTS (SELECT FROM part AS p WHERE p.source = s.source)
+            THEN 'it is gone'
+        WHEN EXISTS (SELECT FROM part AS p WHERE p.source = s.source AND p.relkind NOT IN ('r', 'p'))
+            THEN 'it is, or holds, no table of this server'
+        WHEN EXISTS (SELECT FROM part AS p WHERE p.source = s.source AND p.root_kind <> 'p' OFFSET 1)
+            AND s.tracking <> 'none'
+            THEN 'tables inherit from it, and take its triggers on only where it is partitioned'
+        WHEN s.tracking = 'none' THEN NULL
+        WHEN EXISTS (
+            SELECT FROM part AS p
+            WHERE p.source = s.source
+                AND (SELECT pg_catalog.count(*) FROM attached AS a WHERE a.source = p.source AND a.relation = p.relation) < 3
+        ) THEN 'a trigger of ours is missing'
+        WHEN EXISTS (SELECT FROM attached AS a WHERE a.source = s.source AND a.enabled <> 'A')
+            THEN 'a trigger of ours is not ENABLE ALWAYS'
+    END AS problem
+FROM ledgerviews.source AS s;
+COMMENT ON VIEW ledgerviews.source_now IS
+'Each source as the catalog shows it now: condition is compared with source.seen; problem says why its writes cannot be tracked.';
+
+CREATE FUNCTION ledgerviews.missing_indexes(source text) RETURNS text[]
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+SELECT COALESCE(pg_catalog.array_agg(w.wanted ORDER BY w.wanted), '{}')
+FROM ledgerviews.source AS s
+CROSS JOIN LATERAL pg_catalog.unnest(s.wanted_indexes) AS w (wanted)
+WHERE s.source = missing_indexes.source
+    AND NOT EXISTS (
+        SELECT
+        FROM pg_catalog.pg_index AS i
+        WHERE i.indrelid = pg_catalog.to_regclass(pg_catalog.quote_ident(s.schema_name) || '.' || pg_catalog.quote_ident(s.table_name))
+            AND i.indisvalid AND i.indpred IS NULL
+            AND (
+                SELECT pg_catalog.string_agg(a.attname, ',' ORDER BY k.ordinality)
+                FROM pg_catalog.unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (attnum, ordinality)
+                JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+                WHERE k.ordinality <= pg_catalog.cardinality(pg_catalog.string_to_array(w.wanted, ','))
+            ) = w.wanted
+    );
+END;
+COMMENT ON FUNCTION ledgerviews.missing_indexes(text) IS
+'The indexes, by their leading columns, that a source lacks: without them a refresh is exact, and slower.';
+
+-- Triggers on the application's tables --------------------------------------------------------------------
+
+CREATE FUNCTION ledgerviews.untrack(source text, attempts integer DEFAULT 100) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '100ms'
+AS $body$
+DECLARE
+    v_source ledgerviews.source;
+    v_name text;
+    v_attempt integer := 1;
+BEGIN
+    SELECT s.* INTO v_source FROM ledgerviews.source AS s WHERE s.source = untrack.source;
+    IF v_source.source IS NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'undefined_table',
+            MESSAGE = pg_catalog.format('%s is no source of the installed relations.', source),
+            HINT = 'SELECT source FROM ledgerviews.source lists them.';
+    END IF;
+    -- A lock that is awaited keeps later writers out: so never for long, and again a moment later.
+    LOOP
+        BEGIN
+            FOREACH v_name IN ARRAY ARRAY['ledgerviews_insert', 'ledgerviews_update', 'ledgerviews_delete'] LOOP
+                IF pg_catalog.to_regclass(pg_catalog.format('%I.%I', v_source.schema_name, v_source.table_name)) IS NOT NULL
+                    AND EXISTS (
+                        SELECT FROM pg_catalog.pg_trigger AS t
+                        WHERE t.tgname = v_name
+                            AND t.tgrelid = pg_catalog.format('%I.%I', v_source.schema_name, v_source.table_name)::pg_catalog.regclass
+                    )
+                THEN
+                    EXECUTE pg_catalog.format('DROP TRIGGER %I ON %I.%I', v_name, v_source.schema_name, v_source.table_name);
+                END IF;
+            END LOOP;
+            EXIT;
+        EXCEPTION WHEN lock_not_available THEN
+            IF v_attempt >= attempts THEN
+                RAISE EXCEPTION USING
+                    ERRCODE = 'lock_not_available',
+                    MESSAGE = pg_catalog.format('%s was in use at each of %s attempts to take the triggers off.', source, attempts),
+                    HINT = 'A long transaction holds it: see pg_stat_activity. Nothing was changed; try again.';
+            END IF;
+            v_attempt := v_attempt + 1;
+            PERFORM pg_catalog.pg_sleep(0.05 + pg_catalog.random() * 0.3);
+        END;
+    END LOOP;
+    UPDATE ledgerviews.source AS s SET tracking = 'none', seen = NULL WHERE s.source = untrack.source;
+    EXECUTE pg_catalog.format('DELETE FROM ledgerviews.%I', v_source.stem || '_change');
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.untrack(text, integer) IS
+'Take our triggers off a source: from then on each refresh scans it for what changed.';
+
+CREATE FUNCTION ledgerviews.track(source text, tracking text DEFAULT 'closed days', attempts integer DEFAULT 100) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '100ms'
+AS $body$
+DECLARE
+    v_source ledgerviews.source;
+    v_relation oid;
+    v_table text;
+    v_function text;
+    v_closed text;
+    v_when_insert text := '';
+    v_when_update text := '';
+    v_attempt integer := 1;
+BEGIN
+    IF tracking = 'none' THEN
+        PERFORM ledgerviews.untrack(source, attempts);
+        RETURN;
+    END IF;
+    SELECT s.* INTO v_source FROM ledgerviews.source AS s WHERE s.source = track.source;
+    IF v_source.source IS NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'undefined_table',
+            MESSAGE = pg_catalog.format('%s is no source of the installed relations.', source),
+            HINT = 'SELECT source FROM ledgerviews.source lists them.';
+    END IF;
+    v_table := pg_catalog.format('%I.%I', v_source.schema_name, v_source.table_name);
+    v_relation := v_table::pg_catalog.regclass;
+    v_function := pg_catalog.format('ledgerviews.%I', v_source.stem || '_track');
+
+    -- A day is closed when it ended by the clock of this very write: read after the writing transaction got its
+    -- number, which is what the refresh relies on. Only built-in functions, because the writer runs this.
+    IF tracking = 'closed days' AND v_source.parent IS NULL AND v_source.day_column IS NOT NULL THEN
+        v_closed := CASE
+            WHEN (
+                SELECT a.atttypid = 'timestamptz'::pg_catalog.regtype
+                FROM pg_catalog.pg_attribute AS a
+                WHERE a.attrelid = v_relation AND a.attname = v_source.day_column
+            )
+                THEN '(%1$s.%2$I >= pg_catalog.date_trunc(''day'', pg_catalog.clock_timestamp(), ''UTC'')'
+                    ' AND %1$s.%2$I < timestamptz ''10000-01-01 00:00:00+00'') IS NOT TRUE'
+            ELSE '(%1$s.%2$I >= (pg_catalog.clock_timestamp() AT TIME ZONE ''UTC'')::date'
+                ' AND %1$s.%2$I < timestamp ''10000-01-01 00:00:00'') IS NOT TRUE'
+        END;
+        v_when_insert := pg_catalog.format(' WHEN (' || v_closed || ')', 'NEW', v_source.day_column);
+        v_when_update := pg_catalog.format(' WHEN ((' || v_closed || ')', 'OLD', v_source.day_column)
+            || pg_catalog.format(' OR (' || v_closed || ')', 'NEW', v_source.day_column)
+            || CASE
+                WHEN v_source.key_column IS NULL THEN ''
+                ELSE pg_catalog.format(' OR OLD.%1$I IS DISTINCT FROM NEW.%1$I', v_source.key_column)
+            END
+            || ')';
+    END IF;
+    LOOP
+        BEGIN
+            EXECUTE pg_catalog.format(
+                'CREATE OR REPLACE TRIGGER ledgerviews_insert AFTER INSERT ON %s FOR EACH ROW%s EXECUTE FUNCTION %s()',
+                v_table, v_when_insert, v_function);
+            EXECUTE pg_catalog.format(
+                'CREATE OR REPLACE TRIGGER ledgerviews_update AFTER UPDATE ON %s FOR EACH ROW%s EXECUTE FUNCTION %s()',
+                v_table, v_when_update, v_function);
+            EXECUTE pg_catalog.format(
+                'CREATE OR REPLACE TRIGGER ledgerviews_delete AFTER DELETE ON %s FOR EACH ROW EXECUTE FUNCTION %s()',
+                v_table, v_function);
+            -- ALWAYS: also for logical replication, and restores and ENABLE TRIGGER ALL give themselves away.
+            PERFORM ledgerviews.enable_always(v_relation);
+            EXIT;
+        EXCEPTION WHEN lock_not_available THEN
+            IF v_attempt >= attempts THEN
+                RAISE EXCEPTION USING
+                    ERRCODE = 'lock_not_available',
+                    MESSAGE = pg_catalog.format('%s was in use at each of %s attempts to put the triggers on.', source, attempts),
+                    HINT = 'A long transaction holds it: see pg_stat_activity. Nothing was changed; try again.';
+            END IF;
+            v_attempt := v_attempt + 1;
+            PERFORM pg_catalog.pg_sleep(0.05 + pg_catalog.random() * 0.3);
+        END;
+    END LOOP;
+    UPDATE ledgerviews.source AS s SET tracking = track.tracking, seen = NULL WHERE s.source = track.source;
+    DELETE FROM ledgerviews.source_day AS d WHERE d.source = track.source;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.track(text, text, integer) IS
+'Put our triggers on a source, ENABLE ALWAYS, without holding writers up: tracking is closed days or every write.';
+
+CREATE FUNCTION ledgerviews.enable_always(root oid) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_part record;
+    v_name text;
+BEGIN
+    FOR v_part IN
+        WITH RECURSIVE part AS (
+            SELECT root AS relation
+            UNION ALL
+            SELECT i.inhrelid FROM part AS p JOIN pg_catalog.pg_inherits AS i ON i.inhparent = p.relation
+        )
+
+        SELECT n.nspname, c.relname, c.oid
+        FROM part AS p
+        JOIN pg_catalog.pg_class AS c ON c.oid = p.relation
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    LOOP
+        FOR v_name IN
+            SELECT t.tgname FROM pg_catalog.pg_trigger AS t
+            WHERE t.tgrelid = v_part.oid
+                AND t.tgname IN ('ledgerviews_insert', 'ledgerviews_update', 'ledgerviews_delete')
+                AND t.tgenabled <> 'A'
+        LOOP
+            EXECUTE pg_catalog.format('ALTER TABLE ONLY %I.%I ENABLE ALWAYS TRIGGER %I', v_part.nspname, v_part.relname, v_name);
+        END LOOP;
+    END LOOP;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.enable_always(oid) IS 'Set our triggers on a table and its partitions to ENABLE ALWAYS.';
+
+-- What changed --------------------------------------------------------------------------------------------
+
+CREATE FUNCTION ledgerviews.doubt(seen jsonb, now jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN CASE
+    WHEN seen IS NULL THEN 'tracking begins'
+    WHEN seen -> 'cluster' <> now -> 'cluster' OR seen -> 'database' <> now -> 'database' THEN 'the database was restored or copied'
+    WHEN seen -> 'tracking' <> now -> 'tracking' THEN 'tracking begins'
+    WHEN ARRAY(SELECT pg_catalog.jsonb_object_keys(seen -> 'files')) <> ARRAY(SELECT pg_catalog.jsonb_object_keys(now -> 'files'))
+        THEN 'it was made anew, or its partitions are others'
+    WHEN seen -> 'files' IS DISTINCT FROM now -> 'files' THEN 'it was truncated or rewritten'
+    WHEN seen -> 'triggers' IS DISTINCT FROM now -> 'triggers' THEN 'its triggers were altered, so writes may have gone unseen'
+    WHEN seen -> 'log' IS DISTINCT FROM now -> 'log' THEN 'its log was emptied or rewritten'
+END;
+COMMENT ON FUNCTION ledgerviews.doubt(jsonb, jsonb) IS 'Why the log since a source was last seen does not tell all that changed; NULL where it does.';
+
+CREATE FUNCTION ledgerviews.must_recompute(source text, days datemultirange, rebuild text) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+UPDATE ledgerviews.relation_state AS t
+SET dirty = t.dirty + COALESCE(must_recompute.days, '{}'), rebuild = COALESCE(t.rebuild, must_recompute.rebuild)
+FROM ledgerviews.relation AS r
+WHERE r.schema_name = t.schema_name AND r.relation_name = t.relation_name
+    AND must_recompute.source = ANY (r.sources)
+    AND t.rebuild IS NULL
+    AND (must_recompute.rebuild IS NOT NULL OR NOT must_recompute.days <@ t.dirty);
+END;
+COMMENT ON FUNCTION ledgerviews.must_recompute(text, datemultirange, text) IS
+'Note on every relation that reads the source which days it has to recompute, or why all of them.';
+
+CREATE FUNCTION ledgerviews.observe_sources() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_source record;
+    v_why text;
+    v_days datemultirange;
+    v_changed record;
+BEGIN
+    -- Children first: they read the log of their parent, which its own turn empties. A child of a source without
+    -- triggers is scanned, too: nothing else tells which of its rows lost or found their parent.
+    FOR v_source IN
+        WITH now AS MATERIALIZED (
+            SELECT n.source, n.condition, n.problem FROM ledgerviews.source_now AS n
+        )
+
+        SELECT
+            s.source, s.stem, s.tracking, s.seen, n.condition, n.problem,
+            s.tracking = 'none' OR COALESCE(p.tracking = 'none', false) AS scanned,
+            COALESCE(n.problem, CASE WHEN s.tracking <> 'none' THEN ledgerviews.doubt(s.seen, n.condition) END) AS why,
+            p.source IS NOT NULL AND (
+                p.tracking = 'none' OR m.problem IS NOT NULL OR ledgerviews.doubt(p.seen, m.condition) IS NOT NULL
+            ) AS parent_in_doubt
+        FROM ledgerviews.source AS s
+        JOIN now AS n ON n.source = s.source
+        LEFT JOIN ledgerviews.source AS p ON p.source = s.parent
+        LEFT JOIN now AS m ON m.source = p.source
+        ORDER BY s.parent IS NULL, s.source
+    LOOP
+        IF v_source.why IS NOT NULL THEN
+            PERFORM ledgerviews.must_recompute(v_source.source, NULL, v_source.source || ': ' || v_source.why);
+        END IF;
+        IF v_source.problem = 'it is gone' THEN
+            CONTINUE;
+        END IF;
+        IF v_source.scanned THEN
+            EXECUTE pg_catalog.format(
+                'WITH fresh AS MATERIALIZED (SELECT * FROM ledgerviews.%I()),'
+                ' changed AS MATERIALIZED ('
+                '   SELECT COALESCE(f.day, o.day) AS day, f.row_count, f.fingerprint'
+                '   FROM fresh AS f'
+                '   FULL JOIN (SELECT * FROM ledgerviews.source_day AS d WHERE d.source = $1) AS o ON o.day = f.day'
+                '   WHERE f.row_count IS DISTINCT FROM o.row_count OR f.fingerprint IS DISTINCT FROM o.fingerprint),'
+                ' gone AS ('
+                '   DELETE FROM ledgerviews.source_day AS d USING changed AS c'
+                '   WHERE d.source = $1 AND d.day = c.day AND c.row_count IS NULL),'
+                ' kept AS ('
+                '   INSERT INTO ledgerviews.source_day (source, day, row_count, fingerprint)'
+                '   SELECT $1, c.day, c.row_count, c.fingerprint FROM changed AS c WHERE c.row_count IS NOT NULL'
+                '   ON CONFLICT (source, day) DO UPDATE SET row_count = excluded.row_count, fingerprint = excluded.fingerprint)'
+                ' SELECT pg_catalog.range_agg(pg_catalog.daterange(c.day, c.day + 1)) FROM changed AS c',
+                v_source.stem || '_scan')
+            INTO v_days
+            USING v_source.source;
+            IF v_days IS NOT NULL THEN
+                PERFORM ledgerviews.must_recompute(v_source.source, v_days, NULL);
+            END IF;
+        END IF;
+        FOR v_changed IN EXECUTE
+            pg_catalog.format(
+                'SELECT c.source, pg_catalog.range_agg(pg_catalog.daterange(c.day, c.day + 1)) AS days'
+                ' FROM ledgerviews.%I($1) AS c GROUP BY c.source',
+                v_source.stem || '_changed')
+            USING v_source.why IS NOT NULL OR v_source.scanned OR v_source.parent_in_doubt
+        LOOP
+            PERFORM ledgerviews.must_recompute(v_changed.source, v_changed.days, NULL);
+        END LOOP;
+        IF v_source.problem IS NOT NULL THEN
+            UPDATE ledgerviews.source AS s SET seen = NULL WHERE s.source = v_source.source AND s.seen IS NOT NULL;
+        ELSIF v_source.seen IS DISTINCT FROM v_source.condition THEN
+            UPDATE ledgerviews.source AS s SET seen = v_source.condition WHERE s.source = v_source.source;
+        END IF;
+    END LOOP;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.observe_sources() IS
+'Empty the logs, scan what has none, and note on each relation the days that changed; where that cannot be sure, why all.';
