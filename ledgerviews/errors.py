@@ -140,7 +140,11 @@ def _of(sample: Sequence[object], count: int) -> str:
 
 
 def _line(row: dict[str, Any]) -> str:
-    return ", ".join(f"{column}={'NULL' if value is None else value}" for column, value in row.items())
+    return ", ".join(f"{column}={_value(value)}" for column, value in row.items())
+
+
+def _value(value: object) -> str:
+    return "NULL" if value is None else str(value)
 
 
 def _differences(sample: Sequence[dict[str, Any]], key: Sequence[str]) -> Iterator[str]:
@@ -148,7 +152,7 @@ def _differences(sample: Sequence[dict[str, Any]], key: Sequence[str]) -> Iterat
     found: dict[tuple[str, ...], dict[str, dict[str, Any]]] = defaultdict(dict)
     for number, one in enumerate(sample):
         for state, row in one.items():
-            name = tuple(f"{column}={row.get(column)}" for column in key) or (str(number),)
+            name = tuple(f"{column}={_value(row.get(column))}" for column in key) or (str(number),)
             found[name][state] = row
     for name, states in found.items():
         if len(states) == 1:
@@ -158,7 +162,7 @@ def _differences(sample: Sequence[dict[str, Any]], key: Sequence[str]) -> Iterat
         else:
             wrong, right = states["wrong"], states["missing"]
             figures = [
-                f"{column} is {wrong.get(column)}, must be {value}"
+                f"{column} is {_value(wrong.get(column))}, must be {_value(value)}"
                 for column, value in right.items()
                 if wrong.get(column) != value
             ]

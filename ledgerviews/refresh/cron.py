@@ -142,8 +142,8 @@ def _schedule(door: _Door, name: str, schedule: str, command: str) -> None:
     if _number(door.version) < _ELSEWHERE:
         raise DatabaseError(
             f"pg_cron {door.version} runs jobs only in its own database, {door.connection.info.dbname!r}.",
-            hint="Update it to 1.4 or later (ALTER EXTENSION pg_cron UPDATE), or load it into ours (its setting"
-            " cron.database_name).",
+            hint="Update it to 1.4 or later (ALTER EXTENSION pg_cron UPDATE), or have it live in"
+            " ours (its setting cron.database_name).",
         )
     door.connection.execute(
         "SELECT cron.schedule_in_database(%s, %s, %s, %s)", [name, schedule, command, door.ours]
