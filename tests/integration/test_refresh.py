@@ -159,7 +159,7 @@ def held(url: str, statement: LiteralString) -> Iterator[None]:
 
 
 def test_the_first_refresh_fills_and_the_next_is_concurrent(installed_url: str, connect: Connect) -> None:
-    """The first refresh fills plainly and says so; the next leaves all as it is; one with news is concurrent."""
+    """The first refresh fills plainly, the next leaves all as it is, one that finds news is concurrent."""
     connection = connect(installed_url)
     notices: list[str] = []
     connection.add_notice_handler(lambda diag: notices.append(diag.message_primary or ""))
