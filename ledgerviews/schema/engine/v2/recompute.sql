@@ -252,7 +252,7 @@ BEGIN
             WHEN step.scope = 'days' THEN step.days || CASE step.days WHEN 1 THEN ' day' ELSE ' days' END
             WHEN v_method = 'first fill' THEN 'first fill'
             ELSE 'all days' || COALESCE(ledgerviews.last_took(step.schema_name, step.relation_name), '')
-        END || ' (' || step.reason || ')';
+        END || ' (' || step.reason || ')' || CASE v_method WHEN 'blocking' THEN ', by a REFRESH that its readers wait for' ELSE '' END;
 
     IF v_mart.rollup IS NOT NULL THEN
         IF step.scope <> 'none' THEN
