@@ -1,0 +1,62 @@
+"""Debian's plpgsql_check reads every PL/pgSQL routine of the engine, and has nothing to say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Connect = Callable[[str], psycopg.Connection]
+
+ROUTINES = """
+SELECT p.oid, p.oid::regprocedure::text, p.prorettype = 'trigger'::regtype, COALESCE(t.tgrelid, 0)
+FROM pg_proc AS p
+JOIN pg_language AS l ON l.oid = p.prolang AND l.lanname = 'plpgsql'
+LEFT JOIN LATERAL (SELECT t.tgrelid FROM pg_trigger AS t WHERE t.tgfoid = p.oid LIMIT 1) AS t ON true
+WHERE p.pronamespace = 'ledgerviews'::regnamespace
+ORDER BY 2
+"""
+# What the engine makes for the time of a transaction must be there to be checked against.
+TEMPORARY = """
+CREATE TEMPORARY TABLE ledgerviews_grants (
+    schema_name text, relation_name text, grantee oid, privilege text, grantable boolean
+)
+"""
+
+
+@pytest.mark.parametrize("kind", ["warnings", "security"])
+def test_plpgsql_check_finds_nothing(installed_url: str, connect: Connect, kind: str) -> None:
+    """No error, warning or doubt about security in any function or procedure, triggers included."""
+    connection = connect(installed_url)
+    available = connection.execute(
+        "SELECT FROM pg_available_extensions WHERE name = 'plpgsql_check'"
+    ).fetchall()
+    if not available:
+        version = connection.info.server_version // 10000
+        pytest.skip(f"PLPGSQL_CHECK IS NOT RUN on {version}: install postgresql-{version}-plpgsql-check.")
+    connection.execute("CREATE EXTENSION plpgsql_check")
+    connection.execute(TEMPORARY)
+    routines = connection.execute(ROUTINES).fetchall()
+    security = kind == "security"
+
+    found = {
+        name: [
+            row[0]
+            for row in connection.execute(
+                "SELECT * FROM plpgsql_check_function(%s::oid::regprocedure, %s::oid::regclass,"
+                " fatal_errors => false, other_warnings => true, extra_warnings => true,"
+                " performance_warnings => false, security_warnings => %s)",
+                [oid, relation, security],
+            )
+        ]
+        for oid, name, is_trigger, relation in routines
+        if not is_trigger or relation
+    }
+
+    assert len(found) > 25
+    assert any("_track" in name for name in found)
+    assert {name: lines for name, lines in found.items() if lines} == {}
