@@ -153,7 +153,7 @@ BEGIN
             PERFORM pg_catalog.pg_sleep(0.05 + pg_catalog.random() * 0.3);
         END;
     END LOOP;
-    UPDATE ledgerviews.source AS s SET tracking = 'none', seen = NULL WHERE s.source = untrack.source;
+    UPDATE ledgerviews.source AS s SET tracking = 'none', tracked_at = NULL, seen = NULL WHERE s.source = untrack.source;
     EXECUTE pg_catalog.format('DELETE FROM ledgerviews.%I', v_source.stem || '_change');
 END
 $body$;
@@ -173,6 +173,7 @@ DECLARE
     v_closed text;
     v_when_insert text := '';
     v_when_update text := '';
+    v_began timestamptz := pg_catalog.clock_timestamp();
     v_attempt integer := 1;
 BEGIN
     IF tracking = 'none' THEN
@@ -238,7 +239,7 @@ BEGIN
             PERFORM pg_catalog.pg_sleep(0.05 + pg_catalog.random() * 0.3);
         END;
     END LOOP;
-    UPDATE ledgerviews.source AS s SET tracking = track.tracking, seen = NULL WHERE s.source = track.source;
+    UPDATE ledgerviews.source AS s SET tracking = track.tracking, tracked_at = v_began, seen = NULL WHERE s.source = track.source;
     DELETE FROM ledgerviews.source_day AS d WHERE d.source = track.source;
 END
 $body$;
