@@ -395,8 +395,8 @@ DECLARE
     v_failing text;
     v_count bigint;
     v_sample jsonb;
-    v_failures jsonb := '[]';
-    v_failed text[] := '{}';
+    v_failures jsonb := jsonb '[]';
+    v_failed text[] := '{}'::text[];
 BEGIN
     FOR v_check IN
         SELECT c.*, r.unique_key, r.day_column
