@@ -71,5 +71,6 @@ ALTER TABLE ledgerviews.relation
     DROP COLUMN day_definition;
 DROP TABLE ledgerviews.source_day;
 DROP TABLE ledgerviews.source;
+ALTER FUNCTION ledgerviews.json_salvage(json) RESET search_path;
 ALTER TABLE ledgerviews.engine DROP COLUMN keep_runs;
 UPDATE ledgerviews.engine SET version = 1, installed_at = pg_catalog.now();
