@@ -1,4 +1,4 @@
-"""``ledgerviews index`` and ``ledgerviews tracking``: what is put on the application's tables, with consent."""
+"""``ledgerviews index`` and ``tracking``: what is put on the application's tables, with consent."""
 
 from __future__ import annotations
 

