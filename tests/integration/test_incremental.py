@@ -332,6 +332,19 @@ def test_repaired_triggers_are_trusted_again(connection: psycopg.Connection) -> 
     assert exact(connection, refresh(connection))
 
 
+def test_a_source_that_nothing_tells_of_is_no_silence(connection: psycopg.Connection) -> None:
+    """A mart whose source was never made known is recomputed as a whole each time, and says so."""
+    connection.execute(
+        "UPDATE ledgerviews.relation SET sources = sources || 'public.transactions' WHERE relation_name = %s",
+        [DAILY],
+    )
+
+    run_id = refresh(connection)
+
+    assert steps(connection, run_id)[DAILY][0] == "all"
+    assert steps(connection, run_id)[DAILY][2].startswith("public.transactions: its days are not told")
+
+
 def test_without_triggers_a_scan_finds_what_changed(connection: psycopg.Connection) -> None:
     """A source without triggers is scanned: late rows, deletes and adopted answers are all found."""
     histories.lift_constraints(connection)

@@ -257,7 +257,15 @@ BEGIN
 
         SELECT
             m.relation, m.schema_name, m.relation_name, m.rollup, m.populated, m.upstream, m.follows,
-            r.day_column, t.dirty, t.rebuild, t.followed, t.refreshed_at,
+            r.day_column, t.dirty, t.followed, t.refreshed_at,
+            COALESCE(
+                t.rebuild,
+                (
+                    SELECT pg_catalog.string_agg(u.source, ', ' ORDER BY u.source) || ': its days are not told by op.ledgerviews_create_source'
+                    FROM pg_catalog.unnest(r.sources) AS u (source)
+                    WHERE NOT EXISTS (SELECT FROM ledgerviews.source AS s WHERE s.source = u.source)
+                )
+            ) AS rebuild,
             CASE WHEN EXISTS (
                 SELECT FROM ledgerviews.source AS s
                 WHERE s.source = ANY (r.sources) AND s.tracking = 'closed days'
