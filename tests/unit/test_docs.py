@@ -112,14 +112,16 @@ def test_every_exit_code_is_in_the_table() -> None:
     assert codes <= written
 
 
-@pytest.mark.parametrize("table", ["run", "run_relation"])
+@pytest.mark.parametrize("table", ["run", "run_relation", "run_check"])
 def test_every_column_of_the_run_log_is_described(table: str) -> None:
     """The run log's tables in docs/operations.md have the columns of the engine's SQL."""
-    scripts = sorted((ROOT / "ledgerviews" / "schema" / "engine").glob("v*/install.sql"))
-    engine = "".join(script.read_text(encoding="utf-8") for script in scripts)
+    scripts = sorted((ROOT / "ledgerviews" / "schema" / "engine").glob("v*/*.sql"))
+    engine = "".join(script.read_text("utf-8") for script in scripts if script.name != "remove.sql")
     created = re.search(rf"CREATE TABLE ledgerviews\.{table} \((.*?)\n\);", engine, re.DOTALL)
     assert created is not None
     columns = set(re.findall(r"(?m)^    ([a-z_]+) ", created[1]))
+    for altered in re.findall(rf"ALTER TABLE ledgerviews\.{table}\b(.*?);", engine, re.DOTALL):
+        columns |= set(re.findall(r"ADD COLUMN ([a-z_]+) ", altered))
     section = _section(_text("docs/operations.md"), "The run log")
     _, found, rest = section.partition(f"`ledgerviews.{table}`,")
 
