@@ -139,7 +139,7 @@ def _would(step: Step) -> str:
     if step.scope == "none":
         return "nothing to recompute"
     if step.scope == "all":
-        return "all days" + (", if what it reads turns out to have changed" if step.tentative else "")
+        return "all of it" + (", if what it reads turns out to have changed" if step.tentative else "")
     return ", ".join(_range(days) for days in step.ranges)
 
 

@@ -41,7 +41,7 @@ def status(*, as_json: bool) -> int:
             for relation in state.relations
         ],
         right=("rows", "size"),
-        optional=("size", "populated", "kind"),
+        optional=("size", "populated", "kind", "rows"),
     )
     if state.sources:
         click.echo("")

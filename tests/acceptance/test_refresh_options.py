@@ -62,7 +62,7 @@ def test_a_dry_run_tells_the_days_and_changes_nothing(
         f"    because 3 days changed, and days from {today} on are open",
         f"public.mart_suggestions_feedback_daily: 2025-10-01 to 2025-10-02, 2025-10-05, {today} and later",
         f"    because 3 days changed, and days from {today} on are open",
-        "public.mart_suggestions_kpis: all days, if what it reads turns out to have changed",
+        "public.mart_suggestions_kpis: all of it, if what it reads turns out to have changed",
         "    because it reads public.mart_suggestions_daily, public.mart_suggestions_feedback_daily",
         "Nothing was changed.",
     ]

@@ -113,3 +113,21 @@ def test_the_log_is_kept_as_long_as_the_setting_says(
     run_cli("refresh", url=installed_url)
 
     assert connection.execute("SELECT run_id FROM ledgerviews.run").fetchall() == [(2,)]
+
+
+def test_before_the_migration_to_engine_2(application_url: str, run_cli: pg.RunCli) -> None:
+    """Where engine 1 is installed, status still reads, and the others say that a migration is pending."""
+    run_cli("db", "upgrade", "0002", url=application_url)
+
+    status = run_cli("status", url=application_url)
+    others = [
+        run_cli(*words, url=application_url)
+        for words in (("runs",), ("verify",), ("index", "status"), ("tracking", "status"), ("cron", "status"))
+    ]
+
+    assert status.returncode == 4
+    assert "A migration is pending" in status.stderr
+    assert "public.mart_suggestions_kpis" in status.stdout
+    for done in others:
+        assert done.returncode == 4
+        assert "A migration is pending" in done.stderr
