@@ -158,7 +158,7 @@ BEGIN
             END IF;
         END IF;
     ELSE
-        v_result := ROW(0::bigint, NULL::jsonb);
+        SELECT 0::bigint AS row_count, NULL::jsonb AS sample INTO v_result;
     END IF;
     IF v_result.row_count > 0 THEN
         UPDATE ledgerviews.relation_state AS t
