@@ -42,9 +42,9 @@ class Source:
         columns: each column that is read, with the types it may have, separated by ``|``, in the words of
             ``ledgerviews.schema.contract``: ``uuid``, ``text``, ``enum``, ``integer``, ``timestamptz`` …
         description: one sentence.
-        day: the column of a row's own time; its UTC day is the row's day, unless it has a parent. Needed, like
-            ``day_rows``, where a model is computed by day from this table.
-        key: of a source with a parent, the column that points at it; of a parent, the column pointed at.
+        day: the column of a row's own time; its UTC day is the row's day, unless it has a parent. Needed,
+            like ``day_rows``, where a model is computed by day from this table.
+        key: of a source with a parent, the column that points at it; of a parent, the one pointed at.
         parent: ``schema.name`` of the source whose row, where it exists, gives this one its day.
         indexes: leading columns, comma-separated, of indexes without which single days are slow to read.
         day_rows: conditions for the rows that belong to the days from ``lo`` up to, not including, ``hi``;
@@ -224,7 +224,7 @@ class Catalog:
         return [source for key, source in self.sources.items() if key in named]
 
     def day_sources(self, name: str) -> list[Source]:
-        """The sources that the days of a model depend on: what it reads, through views too, and their parents."""
+        """The sources that a model's days depend on: what it reads, through views too, and their parents."""
         found = {source.qualified: source for source in self.sources_of(name)}
         for read in sorted(self.upstream[name]):
             if self.models[read].kind is Kind.VIEW:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 DEFAULT_MODELS = "ledgerviews.models"
 PACKAGED_MIGRATIONS = "ledgerviews:migrations"
 MIGRATION_LOCK_TIMEOUT_MS = 5_000
+ENGINE_VERSION = 2
+"""The version of the engine that this package installs and calls."""
 TRACKING = ("closed days", "every write", "none")
 """How writes are tracked; the first is the default."""
 
@@ -38,7 +40,7 @@ class Settings:
         lock_timeout_ms: how long a statement waits for a lock; None is each command's own default.
         statement_timeout_ms: how long one statement may run; None is the server's default.
         populate: fill new materialized views when a migration creates them.
-        tracking: how migrations have writes to the sources tracked: ``closed days``, ``every write``, ``none``.
+        tracking: how migrations have writes to the sources tracked, one of ``TRACKING``.
     """
 
     database_url: str | None = field(default=None, repr=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ledgerviews import revisions
+from ledgerviews.config import ENGINE_VERSION
 from ledgerviews.errors import DriftError
 from ledgerviews.queries import query
 
@@ -28,6 +29,24 @@ def drift(connection: psycopg.Connection, settings: Settings) -> DriftError | No
         return DriftError(
             f"ledgerviews is not installed in database {database!r}.", hint="Run `ledgerviews db upgrade`."
         )
+    return _revision(connection, settings, version_table=version_table) or _engine(connection)
+
+
+def _engine(connection: psycopg.Connection) -> DriftError | None:
+    """Another team's revisions say themselves which version of the engine they install."""
+    ((version,),) = connection.execute(query("engine_version")).fetchall()
+    if version >= ENGINE_VERSION:
+        return None
+    return DriftError(
+        f"The engine in database {connection.info.dbname!r} is version {version}; this package calls version "
+        f"{ENGINE_VERSION}.",
+        hint=f"Write a revision with op.ledgerviews_engine(version={ENGINE_VERSION}), and upgrade.",
+    )
+
+
+def _revision(
+    connection: psycopg.Connection, settings: Settings, *, version_table: bool
+) -> DriftError | None:
     if settings.migrations is None:
         return None
     installed = (
@@ -38,7 +57,7 @@ def drift(connection: psycopg.Connection, settings: Settings) -> DriftError | No
     packaged = revisions.heads(settings.migrations)
     if installed == packaged:
         return None
-    return _compared(database, installed, packaged, revisions.known(settings.migrations))
+    return _compared(connection.info.dbname, installed, packaged, revisions.known(settings.migrations))
 
 
 def _compared(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from ledgerviews.config import ENGINE_VERSION
 from ledgerviews.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _DOWN = {
     1: ("v1/remove.sql",),
     2: ("v2/remove.sql", "v1/refresh.sql"),
 }
-LATEST = max(_UP)
+LATEST = ENGINE_VERSION
 
 
 def script(previous: int, version: int) -> str:

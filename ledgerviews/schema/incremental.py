@@ -1,6 +1,6 @@
 """The SQL that lets a relation be computed by day: its rollup, and the tracking of the sources that it reads.
 
-Pure. All of it stands in the schema ``ledgerviews``; the engine finds it by the names that the registry holds.
+All of it stands in the schema ``ledgerviews``; the engine finds it by the names that the registry holds.
 The functions' bodies are BEGIN ATOMIC, so that PostgreSQL refuses to drop a column that they read.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from psycopg import sql
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME = 63  # bytes
 _LONGEST_SUFFIX = len("_changed")
+_DEFINER = "LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp "
 _OURS = "ledgerviews"
 
 
@@ -31,7 +33,7 @@ class ParentTable:
 
 
 def stem(schema: str, name: str, *, suffix: str = "") -> str:
-    """What the names of a relation's parts begin with: no longer than a longest suffix allows, and its own."""
+    """What the names of a relation's parts begin with: its own, and with room for the longest suffix."""
     whole = (name if schema == "public" else f"{schema}_{name}") + suffix
     room = _LONGEST_NAME - _LONGEST_SUFFIX
     if len(whole.encode()) <= room:
@@ -65,6 +67,7 @@ def create_rollup(  # noqa: PLR0913 (what a rollup is made from)
         populate: whether to fill the table now.
     """
     table, whole, days = _ours(rollup), _ours(f"{rollup}_whole"), _ours(f"{rollup}_days")
+    # The functions' arguments have names: PostgreSQL writes one without as "" into a dump of an atomic body.
     parts: list[sql.Composable] = [
         sql.SQL("CREATE VIEW {} AS\n").format(whole) + sql.SQL(body + "\n"),
         sql.SQL("CREATE TABLE {} AS SELECT * FROM {} WITH {}DATA").format(
@@ -73,7 +76,7 @@ def create_rollup(  # noqa: PLR0913 (what a rollup is made from)
         sql.SQL("CREATE UNIQUE INDEX {} ON {} ({})").format(
             sql.Identifier(f"{rollup}_key"), table, _listed(unique_key)
         ),
-        sql.SQL("CREATE FUNCTION {}(date, date) RETURNS SETOF {}\n").format(days, table)
+        sql.SQL("CREATE FUNCTION {}(lo date, hi date) RETURNS SETOF {}\n").format(days, table)
         + sql.SQL(_DEFINER + "STABLE BEGIN ATOMIC\n" + day_body + ";\nEND"),
         sql.SQL("REVOKE ALL ON FUNCTION {}(date, date) FROM PUBLIC").format(days),
     ]
@@ -126,9 +129,8 @@ def create_source(  # noqa: PLR0913 (the frozen form of a declaration)
         "tracking": sql.Literal(tracking),
         "schema": sql.Literal(schema),
         "name": sql.Literal(name),
-        "none": sql.SQL("pg_catalog.text"),
     }
-    texts = [_LOG if key else _LOG_WITHOUT_KEY]
+    used = ["log" if key else "log_without_key"]
     if parent is not None:
         names |= {
             "parent": sql.Identifier(parent.schema, parent.name),
@@ -136,11 +138,11 @@ def create_source(  # noqa: PLR0913 (the frozen form of a declaration)
             "parent_day": sql.Identifier(parent.day),
             "parent_change": _ours(f"{stem(parent.schema, parent.name)}_change"),
         }
-        texts += [_ORPHANS, _TRACK_CHILD, _CHANGED_CHILD, _SCAN_CHILD]
+        used += ["orphans", "track_child", "changed_child", "scan_child"]
     else:
-        texts += [_TRACK if key else _TRACK_WITHOUT_KEY, _CHANGED, _SCAN]
+        used += ["track" if key else "track_without_key", "changed", "scan"]
     return [
-        *(sql.SQL(one).format(**names) for text in texts for one in text.split("\n---\n")),
+        *(_template(name).format(**names) for name in used),
         sql.SQL(
             "INSERT INTO ledgerviews.source"
             " (source, schema_name, table_name, stem, day_column, key_column, parent, wanted_indexes)"
@@ -150,7 +152,7 @@ def create_source(  # noqa: PLR0913 (the frozen form of a declaration)
             sql.Literal(f"{parent.schema}.{parent.name}" if parent else None),
             sql.Literal(list(indexes)),
         ),
-        *([] if tracking == "none" else [sql.SQL(_ATTACH).format(**names)]),
+        *([] if tracking == "none" else [_template("attach").format(**names)]),
     ]
 
 
@@ -168,209 +170,15 @@ def drop_source(*, schema: str, name: str) -> list[sql.Composable]:
     ]
 
 
+def _template(name: str) -> sql.SQL:
+    """A file of ``tracking/``, whose {names} psycopg fills in, without its last semicolon."""
+    text = files(__package__).joinpath("tracking", f"{name}.sql").read_text(encoding="utf-8")
+    return sql.SQL(text.rstrip().removesuffix(";"))  # a file of this package
+
+
 def _ours(name: str) -> sql.Identifier:
     return sql.Identifier(_OURS, name)
 
 
 def _listed(columns: Sequence[str]) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, columns))
-
-
-_DEFINER = "LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp "
-
-_LOG = """\
-CREATE TABLE {change} AS
-SELECT ledgerviews.utc_day(t.{day}) AS day, t.{key} AS key FROM {table} AS t WITH NO DATA"""
-
-_LOG_WITHOUT_KEY = """\
-CREATE TABLE {change} AS
-SELECT ledgerviews.utc_day(t.{day}) AS day, NULL::{none} AS key FROM {table} AS t WITH NO DATA"""
-
-# In the log of a parent, key is that of a row that is gone, so that its children can be found.
-_TRACK = """\
-CREATE FUNCTION {track}() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
-BEGIN
-    IF TG_OP = 'INSERT' THEN
-        INSERT INTO {change} (day) VALUES (ledgerviews.utc_day(NEW.{day}));
-    ELSIF TG_OP = 'DELETE' THEN
-        INSERT INTO {change} (day, key) VALUES (ledgerviews.utc_day(OLD.{day}), OLD.{key});
-    ELSE
-        INSERT INTO {change} (day, key) VALUES
-            (ledgerviews.utc_day(OLD.{day}), CASE WHEN OLD.{key} IS DISTINCT FROM NEW.{key} THEN OLD.{key} END),
-            (ledgerviews.utc_day(NEW.{day}), NULL);
-    END IF;
-    RETURN NULL;
-END
-$body$
----
-REVOKE ALL ON FUNCTION {track}() FROM PUBLIC"""
-
-_TRACK_WITHOUT_KEY = """\
-CREATE FUNCTION {track}() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
-BEGIN
-    IF TG_OP <> 'INSERT' THEN
-        INSERT INTO {change} (day) VALUES (ledgerviews.utc_day(OLD.{day}));
-    END IF;
-    IF TG_OP <> 'DELETE' THEN
-        INSERT INTO {change} (day) VALUES (ledgerviews.utc_day(NEW.{day}));
-    END IF;
-    RETURN NULL;
-END
-$body$
----
-REVOKE ALL ON FUNCTION {track}() FROM PUBLIC"""
-
-# In the log of a child, key is that of the parent: its day is looked up at the refresh, for it may move.
-_TRACK_CHILD = """\
-CREATE FUNCTION {track}() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
-BEGIN
-    IF TG_OP = 'INSERT' THEN
-        INSERT INTO {change} (day, key) VALUES (ledgerviews.utc_day(NEW.{day}), NEW.{key});
-    ELSIF TG_OP = 'DELETE' THEN
-        INSERT INTO {change} (day, key) VALUES (ledgerviews.utc_day(OLD.{day}), OLD.{key});
-    ELSE
-        INSERT INTO {change} (day, key) VALUES (ledgerviews.utc_day(NEW.{day}), NEW.{key});
-        IF OLD.{key} IS DISTINCT FROM NEW.{key} OR OLD.{day} IS DISTINCT FROM NEW.{day} THEN
-            INSERT INTO {change} (day, key) VALUES (ledgerviews.utc_day(OLD.{day}), OLD.{key});
-        END IF;
-    END IF;
-    RETURN NULL;
-END
-$body$
----
-REVOKE ALL ON FUNCTION {track}() FROM PUBLIC"""
-
-_ORPHANS = """\
-CREATE TABLE {orphan} AS
-SELECT t.{key} AS key, ledgerviews.utc_day(t.{day}) AS day FROM {table} AS t WITH NO DATA
----
-CREATE INDEX {orphan_index} ON {orphan} (key)
----
-COMMENT ON TABLE {orphan} IS 'Rows, by the key they point at and their own day, whose parent did not exist at the last refresh.'"""
-
-_CHANGED = (
-    """\
-CREATE FUNCTION {changed}(boolean) RETURNS TABLE (source text, day date)
-"""
-    + _DEFINER
-    + """BEGIN ATOMIC
-WITH taken AS (
-    DELETE FROM {change} AS c RETURNING c.day
-)
-SELECT DISTINCT {source}, t.day FROM taken AS t WHERE NOT $1;
-END
----
-REVOKE ALL ON FUNCTION {changed}(boolean) FROM PUBLIC"""
-)
-
-# $1: nothing before is known, so only the memory of orphans is made anew. A row counts on the day of its
-# parent where there is one, else on its own; both are dirty where that may have changed.
-_CHANGED_CHILD = (
-    """\
-CREATE FUNCTION {changed}(boolean) RETURNS TABLE (source text, day date)
-"""
-    + _DEFINER
-    + """BEGIN ATOMIC
-WITH taken AS (
-    DELETE FROM {change} AS c RETURNING c.day, c.key
-),
-asked AS (
-    SELECT DISTINCT t.day, t.key FROM taken AS t WHERE NOT $1
-),
-linked AS (
-    SELECT a.day, a.key, p.{parent_key} IS NOT NULL AS found, ledgerviews.utc_day(p.{parent_day}) AS parent_day
-    FROM asked AS a
-    LEFT JOIN {parent} AS p ON p.{parent_key} = a.key
-),
-gone AS (
-    SELECT DISTINCT c.key FROM {parent_change} AS c WHERE c.key IS NOT NULL AND NOT $1
-),
-left_behind AS (
-    SELECT DISTINCT t.{key} AS key, ledgerviews.utc_day(t.{day}) AS day
-    FROM gone AS g
-    JOIN {table} AS t ON t.{key} = g.key
-),
-orphaned AS (
-    SELECT l.key, l.day FROM linked AS l WHERE l.key IS NOT NULL AND NOT l.found
-    UNION
-    SELECT b.key, b.day FROM left_behind AS b
-    WHERE NOT EXISTS (SELECT FROM {parent} AS p WHERE p.{parent_key} = b.key)
-    UNION
-    SELECT t.{key}, ledgerviews.utc_day(t.{day}) FROM {table} AS t
-    WHERE $1 AND t.{key} IS NOT NULL AND NOT EXISTS (SELECT FROM {parent} AS p WHERE p.{parent_key} = t.{key})
-),
-forgotten AS (
-    DELETE FROM {orphan} AS o WHERE $1
-),
-adopted AS (
-    DELETE FROM {orphan} AS o USING {parent} AS p WHERE p.{parent_key} = o.key AND NOT $1 RETURNING o.day
-),
-noted AS (
-    INSERT INTO {orphan} (key, day)
-    SELECT n.key, n.day FROM orphaned AS n
-    WHERE $1 OR NOT EXISTS (SELECT FROM {orphan} AS o WHERE o.key = n.key AND o.day = n.day)
-)
-SELECT {source}, CASE WHEN l.found THEN l.parent_day ELSE l.day END FROM linked AS l
-UNION
-SELECT {source}, b.day FROM left_behind AS b
-UNION
-SELECT {source}, a.day FROM adopted AS a;
-END
----
-REVOKE ALL ON FUNCTION {changed}(boolean) FROM PUBLIC"""
-)
-
-# A row that was written anew has another place or another writer: nothing of its content has to be read.
-_SCAN = (
-    """\
-CREATE FUNCTION {scan}() RETURNS TABLE (day date, row_count bigint, fingerprint numeric)
-"""
-    + _DEFINER
-    + """STABLE BEGIN ATOMIC
-SELECT
-    ledgerviews.utc_day(t.{day}),
-    pg_catalog.count(*),
-    pg_catalog.sum(pg_catalog.hashtidextended(t.ctid, (t.xmin::text::bigint << 32) | t.tableoid::bigint))
-FROM {table} AS t
-GROUP BY 1;
-END
----
-REVOKE ALL ON FUNCTION {scan}() FROM PUBLIC"""
-)
-
-_SCAN_CHILD = (
-    """\
-CREATE FUNCTION {scan}() RETURNS TABLE (day date, row_count bigint, fingerprint numeric)
-"""
-    + _DEFINER
-    + """STABLE BEGIN ATOMIC
-SELECT
-    CASE WHEN p.{parent_key} IS NULL THEN ledgerviews.utc_day(t.{day}) ELSE ledgerviews.utc_day(p.{parent_day}) END,
-    pg_catalog.count(*),
-    pg_catalog.sum(pg_catalog.hashtidextended(t.ctid, (t.xmin::text::bigint << 32) | t.tableoid::bigint))
-FROM {table} AS t
-LEFT JOIN {parent} AS p ON p.{parent_key} = t.{key}
-GROUP BY 1;
-END
----
-REVOKE ALL ON FUNCTION {scan}() FROM PUBLIC"""
-)
-
-_ATTACH = """\
-DO $body$
-BEGIN
-    IF (
-        SELECT pg_catalog.pg_has_role(c.relowner, 'USAGE')
-        FROM pg_catalog.pg_class AS c
-        WHERE c.oid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', {schema}, {name}))
-    ) THEN
-        PERFORM ledgerviews.track({source}, {tracking});
-    ELSE
-        RAISE WARNING '% belongs to another role, so no trigger tracks its writes: each refresh scans it.', {source}
-            USING HINT = 'Run ledgerviews tracking install as a member of its owner.';
-    END IF;
-END
-$body$"""

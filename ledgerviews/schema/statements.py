@@ -128,7 +128,8 @@ def _remember(schema: str, name: str, by_day: ByDay | None, checks: Sequence[Che
         )
         parts.append(
             sql.SQL(
-                "UPDATE ledgerviews.relation_state SET row_count = (SELECT pg_catalog.count(*) FROM ledgerviews.{}) WHERE "
+                "UPDATE ledgerviews.relation_state"
+                " SET row_count = (SELECT pg_catalog.count(*) FROM ledgerviews.{}) WHERE "
             ).format(sql.Identifier(incremental.rollup_name(schema, name)))
             + this
         )

@@ -159,7 +159,7 @@ def held(url: str, statement: LiteralString) -> Iterator[None]:
 
 
 def test_the_first_refresh_fills_and_the_next_is_concurrent(installed_url: str, connect: Connect) -> None:
-    """The first refresh fills a new install plainly and says so; the next goes concurrently."""
+    """The first refresh fills plainly, the next leaves all as it is, one that finds news is concurrent."""
     connection = connect(installed_url)
     notices: list[str] = []
     connection.add_notice_handler(lambda diag: notices.append(diag.message_primary or ""))
@@ -168,16 +168,21 @@ def test_the_first_refresh_fills_and_the_next_is_concurrent(installed_url: str, 
         connection.execute("SELECT * FROM public.mart_suggestions_kpis")
 
     first, second = refresh(connection), refresh(connection)
+    add_events(connection, 1)
+    third = refresh(connection)
 
     assert figures(connection, first) == dict.fromkeys(MARTS, ("first fill", 0, 1, 1, 0, 0))
-    assert figures(connection, second) == dict.fromkeys(MARTS, ("concurrently", 1, 1, 0, 0, 0))
-    assert notices[0] == "[1/3] public.mart_suggestions_daily: first fill, by a plain REFRESH"
-    assert notices[5] == "[3/3] public.mart_suggestions_kpis: REFRESH CONCURRENTLY"
+    assert figures(connection, second) == dict.fromkeys(MARTS, ("unchanged", 1, 1, 0, 0, 0))
+    assert figures(connection, third) == dict.fromkeys(MARTS, ("concurrently", 1, 1, 0, 1, 0))
+    assert notices[0] == "[1/3] public.mart_suggestions_daily: first fill (it was never filled)"
+    assert notices[5] == "[3/3] public.mart_suggestions_kpis: unchanged (nothing that it reads changed)"
 
 
-@pytest.mark.parametrize("mode", ["concurrently", "blocking"])
-def test_rows_are_counted_by_key(installed_url: str, connect: Connect, mode: str) -> None:
-    """Inserted, updated and deleted rows are counted by key, in either mode."""
+@pytest.mark.parametrize(
+    ("mode", "method"), [("incremental", "concurrently"), ("full", "concurrently"), ("blocking", "blocking")]
+)
+def test_rows_are_counted_by_key(installed_url: str, connect: Connect, mode: str, method: str) -> None:
+    """Inserted, updated and deleted rows are counted by key, in every mode."""
     connection = connect(installed_url)
     add_events(connection, 1, day="2026-03-01")
     add_events(connection, 1, day="2026-03-02")
@@ -191,9 +196,9 @@ def test_rows_are_counted_by_key(installed_url: str, connect: Connect, mode: str
     run_id = refresh(connection, mode=mode)
 
     assert figures(connection, run_id) == {
-        "mart_suggestions_daily": (mode, 3, 4, 2, 1, 1),
-        "mart_suggestions_feedback_daily": (mode, 3, 4, 2, 1, 1),
-        "mart_suggestions_kpis": (mode, 3, 3, 1, 1, 1),
+        "mart_suggestions_daily": (method, 3, 4, 2, 1, 1),
+        "mart_suggestions_feedback_daily": (method, 3, 4, 2, 1, 1),
+        "mart_suggestions_kpis": (method, 3, 3, 1, 1, 1),
     }
 
 
@@ -326,7 +331,7 @@ def test_a_run_whose_call_failed_is_closed_while_its_session_lives(
     connection, other = connect(installed_url), connect(installed_url)
     other.execute(
         "INSERT INTO ledgerviews.run (mode, state, backend_started_at)"
-        " SELECT 'concurrently', 'running', backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+        " SELECT 'incremental', 'running', backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
     )
 
     refresh(connection)
@@ -625,7 +630,7 @@ def test_a_false_process_is_a_crash(installed_url: str, connect: Connect) -> Non
             connection.execute("SELECT mode, state FROM ledgerviews.run ORDER BY run_id DESC").fetchall()
         )
 
-    assert states == {"gone": "crashed", "self": "crashed", "reused": "crashed", "concurrently": "waiting"}
+    assert states == {"gone": "crashed", "self": "crashed", "reused": "crashed", "incremental": "waiting"}
 
 
 def test_an_invalid_index_does_not_serve(installed_url: str, connect: Connect) -> None:
@@ -662,16 +667,20 @@ def test_a_name_in_two_schemas_must_be_qualified(installed_url: str, connect: Co
 
 
 def test_without_counters_updates_are_unknown(installed_url: str, connect: Connect) -> None:
-    """With track_counts off the inserted and deleted rows are right and the updated ones are NULL."""
+    """With track_counts off the updated rows are NULL, but for a mart that is computed by day."""
     connection = connect(installed_url)
     add_events(connection, 1)
     refresh(connection)
     add_events(connection, 1)
     connection.execute("SET track_counts = off")
 
-    run_id = refresh(connection, relation="mart_suggestions_daily")
+    run_id = refresh(connection, relation="mart_suggestions_kpis")
 
-    assert figures(connection, run_id) == {"mart_suggestions_daily": ("concurrently", 1, 1, 0, None, 0)}
+    assert figures(connection, run_id) == {
+        "mart_suggestions_daily": ("concurrently", 1, 1, 0, 1, 0),
+        "mart_suggestions_feedback_daily": ("concurrently", 1, 1, 0, 1, 0),
+        "mart_suggestions_kpis": ("concurrently", 1, 1, 0, None, 0),
+    }
 
 
 def test_columns_of_any_name_are_counted(installed_url: str, connect: Connect) -> None:
@@ -680,11 +689,11 @@ def test_columns_of_any_name_are_counted(installed_url: str, connect: Connect) -
     connection.execute("CREATE TABLE public.raw AS SELECT 1 AS k, 1 AS m, 1 AS o, 1 AS n, 1 AS whole")
     publish(connection, "odd", "SELECT * FROM public.raw")
     refresh(connection, relation="odd")
-    for mode in ("blocking", "concurrently"):
+    for mode, method in (("blocking", "blocking"), ("incremental", "concurrently")):
         connection.execute("UPDATE public.raw SET o = o + 1")
 
         assert figures(connection, refresh(connection, relation="odd", mode=mode)) == {
-            "odd": (mode, 1, 1, 0, 1, 0)
+            "odd": (method, 1, 1, 0, 1, 0)
         }
 
 

@@ -49,7 +49,10 @@ def test_a_source_becomes_its_rows_of_the_days(tmp_path: Path) -> None:
 
     composed = compose(catalog, "mart", lo="$1", hi="$2")
 
-    rows = '(\nSELECT "orders".* FROM "public"."orders" WHERE orders.at >= $1 AND orders.at < $2\n)'
+    rows = (
+        '(\nSELECT "orders"."id", "orders"."at" FROM "public"."orders"'
+        " WHERE orders.at >= $1 AND orders.at < $2\n)"
+    )
     assert composed == (
         f"SELECT 'public.orders' AS day /* public.orders */ FROM {rows} AS o, {rows} AS \"orders\" -- lo"
     )
@@ -63,9 +66,10 @@ def test_conditions_are_arms_and_views_are_opened(tmp_path: Path) -> None:
     composed = compose(catalog, "mart", lo="$1", hi="$2")
 
     assert composed == (
-        'SELECT day FROM (\nSELECT * FROM (\nSELECT "Items".* FROM "public"."Items" WHERE EXISTS (SELECT '
+        "SELECT day FROM (\nSELECT * FROM (\n"
+        'SELECT "Items"."order_id" FROM "public"."Items" WHERE EXISTS (SELECT '
         'FROM public.orders AS o WHERE o.id = "Items".order_id AND o.at >= $1)\nUNION ALL\n'
-        'SELECT "Items".* FROM "public"."Items" WHERE $1 > $2\n) AS "Items"\n) s'
+        'SELECT "Items"."order_id" FROM "public"."Items" WHERE $1 > $2\n) AS "Items"\n) s'
     )
 
 

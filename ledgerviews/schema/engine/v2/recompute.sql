@@ -173,7 +173,7 @@ BEGIN
                 v_told := pg_catalog.clock_timestamp();
                 RAISE NOTICE '      %.%: days to %, % of % parts, about % s left',
                     schema_name, relation_name, v_chunk.hi - 1, v_chunk.chunk, v_chunk.chunks,
-                    pg_catalog.ceil(EXTRACT(epoch FROM v_told - v_began) * (v_chunk.chunks - v_chunk.chunk) / v_chunk.chunk);
+                    pg_catalog.ceil(EXTRACT(EPOCH FROM v_told - v_began) * (v_chunk.chunks - v_chunk.chunk) / v_chunk.chunk);
             END IF;
         END LOOP;
     END IF;
@@ -191,7 +191,7 @@ CREATE FUNCTION ledgerviews.last_took(schema_name text, relation_name text) RETU
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 RETURN (
-    SELECT pg_catalog.format('; the last time it took %s s', pg_catalog.round(EXTRACT(epoch FROM p.finished_at - p.started_at), 1))
+    SELECT pg_catalog.format('; the last time it took %s s', pg_catalog.round(EXTRACT(EPOCH FROM p.finished_at - p.started_at), 1))
     FROM ledgerviews.run_relation AS p
     WHERE p.schema_name = last_took.schema_name AND p.relation_name = last_took.relation_name
         AND p.scope = 'all' AND p.finished_at - p.started_at > interval '1 second'

@@ -32,7 +32,7 @@ reaches AS (
     SELECT
         p.relation,
         d.refobjid,
-        p.beyond OR EXISTS (SELECT FROM managed AS u WHERE u.relation = p.upstream)
+        p.beyond OR EXISTS (SELECT FROM managed AS u WHERE u.relation = p.upstream) AS beyond
     FROM reaches AS p
     JOIN pg_catalog.pg_rewrite AS w ON w.ev_class = p.upstream
     JOIN pg_catalog.pg_depend AS d

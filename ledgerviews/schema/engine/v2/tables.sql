@@ -59,7 +59,7 @@ CREATE TABLE ledgerviews.relation_state (
     open_from date,
     rebuild text DEFAULT 'it was never computed',
     row_count bigint NOT NULL DEFAULT 0,
-    changes bigint NOT NULL DEFAULT EXTRACT(epoch FROM pg_catalog.clock_timestamp())::bigint,
+    changes bigint NOT NULL DEFAULT EXTRACT(EPOCH FROM pg_catalog.clock_timestamp())::bigint,
     followed bigint,
     refreshed_at timestamptz,
     scrubbed_to date,
@@ -88,13 +88,15 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
-    INSERT INTO ledgerviews.relation_state (schema_name, relation_name) VALUES (NEW.schema_name, NEW.relation_name);
+    IF NEW.kind = 'materialized view' THEN
+        INSERT INTO ledgerviews.relation_state (schema_name, relation_name) VALUES (NEW.schema_name, NEW.relation_name);
+    END IF;
     RETURN NULL;
 END
 $body$;
 COMMENT ON FUNCTION ledgerviews.relation_added() IS 'Begin the state of a materialized view with its registration.';
 CREATE TRIGGER relation_added AFTER INSERT ON ledgerviews.relation
-FOR EACH ROW WHEN (NEW.kind = 'materialized view') EXECUTE FUNCTION ledgerviews.relation_added();
+FOR EACH ROW EXECUTE FUNCTION ledgerviews.relation_added();
 
 CREATE TABLE ledgerviews.relation_check (
     schema_name text NOT NULL,

@@ -118,7 +118,8 @@ DECLARE
     v_lo date;
     v_next date;
     v_hi date;
-    v_result record;
+    v_differing bigint := 0;
+    v_sample jsonb;
     v_pending datemultirange;
 BEGIN
     SELECT r.day_column, r.rollup, r.sources, t.scrubbed_to, t.open_from, t.rebuild
@@ -141,31 +142,29 @@ BEGIN
         EXECUTE pg_catalog.format(
             'CREATE TEMPORARY TABLE ledgerviews_fresh ON COMMIT DROP AS SELECT * FROM ledgerviews.%I WITH NO DATA', v_mart.rollup);
         PERFORM ledgerviews.fill(v_mart.rollup, v_lo, v_hi, ledgerviews.indexed(v_mart.sources));
-        SELECT c.* INTO v_result
+        SELECT c.row_count, c.sample INTO v_differing, v_sample
         FROM ledgerviews.compare(
             'SELECT * FROM pg_temp.ledgerviews_fresh',
             pg_catalog.format('SELECT * FROM %I.%I AS t WHERE t.%I >= %L AND t.%I < %L',
                 schema_name, relation_name, v_mart.day_column, v_lo, v_mart.day_column, v_hi)) AS c;
         PERFORM ledgerviews.drop_temporary('ledgerviews_fresh');
-        IF v_result.row_count > 0 THEN
+        IF v_differing > 0 THEN
             v_pending := ledgerviews.pending(schema_name, relation_name);
             IF NOT EXISTS (
-                SELECT FROM pg_catalog.jsonb_array_elements(v_result.sample) AS s (value)
+                SELECT FROM pg_catalog.jsonb_array_elements(v_sample) AS s (value)
                 CROSS JOIN LATERAL pg_catalog.jsonb_each(s.value) AS e (state, line)
                 WHERE NOT (e.line ->> v_mart.day_column)::date <@ v_pending
             ) THEN
-                v_result.row_count := 0;
+                v_differing := 0;
             END IF;
         END IF;
-    ELSE
-        SELECT 0::bigint AS row_count, NULL::jsonb AS sample INTO v_result;
     END IF;
-    IF v_result.row_count > 0 THEN
+    IF v_differing > 0 THEN
         UPDATE ledgerviews.relation_state AS t
         SET rebuild = pg_catalog.format('the scrub found rows of %s to %s that the sources do not give', v_lo, v_hi - 1)
         WHERE t.schema_name = scrub_relation.schema_name AND t.relation_name = scrub_relation.relation_name;
         RETURN pg_catalog.format('%s.%s, days %s to %s: %s rows differ from the sources, the first: %s',
-            schema_name, relation_name, v_lo, v_hi - 1, v_result.row_count, v_result.sample -> 0);
+            schema_name, relation_name, v_lo, v_hi - 1, v_differing, v_sample -> 0);
     END IF;
     UPDATE ledgerviews.relation_state AS t
     SET scrubbed_to = CASE WHEN v_hi > v_lo AND v_hi < COALESCE(v_mart.open_from, '10000-01-01') THEN v_hi END,
@@ -199,7 +198,7 @@ BEGIN
         END IF;
     END LOOP;
     UPDATE ledgerviews.run AS r
-    SET drift = v_drift, scrub_seconds = EXTRACT(epoch FROM pg_catalog.clock_timestamp() - v_began)
+    SET drift = v_drift, scrub_seconds = EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - v_began)
     WHERE r.run_id = scrub.run_id;
 END
 $body$;

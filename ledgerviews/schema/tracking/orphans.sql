@@ -1,0 +1,5 @@
+-- Which rows of a child had no parent at the last refresh.
+CREATE TABLE {orphan} AS
+SELECT t.{key} AS key, ledgerviews.utc_day(t.{day}) AS day FROM {table} AS t WITH NO DATA;
+CREATE INDEX {orphan_index} ON {orphan} (key);
+COMMENT ON TABLE {orphan} IS 'Rows, by the key they point at and their own day, whose parent did not exist at the last refresh.';
