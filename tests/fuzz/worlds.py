@@ -161,7 +161,7 @@ def instrument(connection: psycopg.Connection) -> None:
     rewrite(
         connection,
         "ledgerviews.refresh(text[], text, boolean, boolean, boolean, bigint)",
-        (f"v_marked := {clock}", "v_marked := fuzz.clock()"),
+        ("v_marked := pg_catalog.now()", "v_marked := fuzz.clock()"),
         (taken, f"{taken} PERFORM fuzz.gate();"),
     )
     connection.execute(
