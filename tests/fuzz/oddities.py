@@ -34,7 +34,7 @@ def truncate_feedback(w: Write) -> None:
 
 
 def truncate_and_write(w: Write) -> None:
-    w.run(f"TRUNCATE {EVENTS} CASCADE" if w.world.linked else f"TRUNCATE {EVENTS}")
+    w.run(f"TRUNCATE {EVENTS} CASCADE")
     _usual(w, 3)
 
 

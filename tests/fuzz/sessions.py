@@ -94,26 +94,25 @@ class Session:
 
     def _write(self) -> None:
         writer = self.rng.choice(self.writers)
-        before = self.tally.done.copy()
         writer.step(self.now)
-        self.trace(f"writer {writer.number}: {', '.join(self.tally.done - before) or 'nothing'}")
+        self.trace(f"writer {writer.tell()}")
 
     def _quiet(self) -> None:
         for writer in self.writers:
             writer.end()
         self.writers[0].end_prepared()
+        self.trace("\n".join(f"writer {writer.tell()}" for writer in self.writers))
 
     def _alter(self, *, without: Callable[[Write], None] | None = None) -> None:
         if self.rng.random() < 0.8:
             self._quiet()
         writer = self.rng.choice(self.writers)
         writer.end()
-        before = self.tally.done.copy()
+        before = self.tally.done["empty_a_mart"]
         writer.alone(self.now, without)
-        done = self.tally.done - before
-        if "empty_a_mart" in done:
+        if self.tally.done["empty_a_mart"] > before:
             self.published.pop("mart_suggestions_feedback_daily", None)
-        self.trace(f"alone: {', '.join(done)}")
+        self.trace(f"alone: writer {writer.tell()}")
 
     def _move_clock(self) -> None:
         self.hours += self.rng.choice((1, 5, 5, 24, 30))
@@ -178,10 +177,13 @@ class Session:
         connection.close()
         if error is None or self._state_of_last_run() == "succeeded":
             self.tally.refreshes[kind] += 1
-            if waits and not call.began_again and expected is not None:
-                self._compare(MARTS, expected)
-            else:
+            if not waits or call.began_again:
                 self._compare(MARTS, None)
+            elif expected is not None:
+                self._compare(MARTS, expected)
+            else:  # somebody had locked a table when it took its snapshot
+                self.tally.refreshes["uncompared"] += 1
+                self.published.clear()
         elif kind == "killed":
             self.tally.refreshes["killed"] += 1
             self._unchanged()
@@ -269,7 +271,7 @@ class Session:
 
     def _fill(self) -> None:
         self.main.execute(f"SET TimeZone = '{self.rng.choice(ZONES)}'; SET lock_timeout = '250ms'".encode())
-        write = Write(connection=self.main, rng=self.rng, world=self.world, now=self.now)
+        write = Write(connection=self.main, rng=self.rng, world=self.world, now=self.now, told=[])
         insert_transactions(write)
         target = "(id, txn_id, model_id, candidates, mode, created_at)"
         with self.main.cursor().copy(f"COPY public.suggestion_events {target} FROM STDIN".encode()) as copy:

@@ -54,6 +54,13 @@ class Writer:
     prepared: Prepared
     done: Counter[str]
     savepoints: int | None = None  # None outside a transaction
+    told: list[str] = field(default_factory=list)
+
+    def tell(self) -> str:
+        """Say what it did since it was asked the last time."""
+        told = "; ".join(self.told)
+        self.told.clear()
+        return f"{self.number}: {told}"
 
     def step(self, now: datetime) -> None:
         """Do one thing: begin, write, mark, go back, or end in one of the ways that there are."""
@@ -124,10 +131,14 @@ class Writer:
         name = getattr(operation, "__name__", "?")
         try:
             assert callable(operation)
-            operation(Write(connection=self.connection, rng=self.rng, world=self.world, now=now))
+            self.told.append(name)
+            operation(
+                Write(connection=self.connection, rng=self.rng, world=self.world, now=now, told=self.told)
+            )
             self.done[name] += 1
-        except EXPECTED:
+        except EXPECTED as exc:
             self.done["refused"] += 1
+            self.told.append(f"refused: {type(exc).__name__}")
             if self.savepoints:
                 self._execute(f"ROLLBACK TO SAVEPOINT s{self.savepoints - 1}")
             else:
@@ -144,5 +155,6 @@ class Writer:
         return True
 
     def _execute(self, text: str) -> None:
+        self.told.append(text)
         self.connection.execute(text.encode())
         self.done[text.split()[0].lower()] += 1

@@ -31,9 +31,11 @@ class Write:
     rng: random.Random
     world: World
     now: datetime
+    told: list[str]
 
     def run(self, text: str, *parameters: Any) -> None:
-        """Execute a statement."""
+        """Execute a statement, and tell what it is."""
+        self.told.append(f"{text} {parameters or ''}".strip())
         self.connection.execute(text.encode(), parameters or None)
 
     def event(self) -> tuple[Any, ...]:
