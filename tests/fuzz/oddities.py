@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.fuzz.worlds import EVENTS, FEEDBACK
-from tests.fuzz.writes import USUAL, Write
+from tests.fuzz.writes import USUAL, Write, flip_an_answer, flip_an_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,8 +47,25 @@ def write_without_triggers(w: Write) -> None:
         w.run(f"ALTER TABLE {source} ENABLE TRIGGER USER")
     else:
         found = w.connection.execute("SELECT tgname FROM pg_trigger WHERE tgrelid = %s::regclass", [source])
-        for name in {row[0] for row in found} & set(_TRIGGERS):
+        for name in sorted({row[0] for row in found} & set(_TRIGGERS)):
             w.run(f"ALTER TABLE {source} ENABLE ALWAYS TRIGGER {name}")
+
+
+def write_unseen(w: Write) -> None:
+    """A write that changes something for sure while the triggers are off; then they stand as before."""
+    source, write = w.rng.choice(((EVENTS, flip_an_event), (FEEDBACK, flip_an_answer)))
+    w.run(f"ALTER TABLE {source} DISABLE TRIGGER USER")
+    write(w)
+    found = w.connection.execute("SELECT tgname FROM pg_trigger WHERE tgrelid = %s::regclass", [source])
+    for name in sorted({row[0] for row in found} & set(_TRIGGERS)):
+        w.run(f"ALTER TABLE {source} ENABLE ALWAYS TRIGGER {name}")
+
+
+def write_as_replica_for_sure(w: Write) -> None:
+    """A write that changes something for sure."""
+    w.run("SET LOCAL session_replication_role = replica")
+    w.rng.choice((flip_an_event, flip_an_answer))(w)
+    w.run("SET LOCAL session_replication_role = origin")
 
 
 def drop_a_trigger(w: Write) -> None:
@@ -96,7 +113,7 @@ def toggle_index(w: Write) -> None:
 
 def forget_old_runs(w: Write) -> None:
     """Also all of them: the horizon of open days must do without."""
-    w.run("DELETE FROM ledgerviews.run WHERE run_id < (SELECT max(run_id) FROM ledgerviews.run) - %s", w.rng.randint(-1, 3))
+    w.run("DELETE FROM ledgerviews.run WHERE run_id < (SELECT max(run_id) FROM ledgerviews.run) - %s AND finished_at IS NOT NULL", w.rng.randint(-1, 3))
 
 
 def empty_a_mart(w: Write) -> None:

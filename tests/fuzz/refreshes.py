@@ -29,6 +29,8 @@ class Tally:
 
     done: Counter[str] = field(default_factory=Counter)
     refreshes: Counter[str] = field(default_factory=Counter)
+    scenes: Counter[str] = field(default_factory=Counter)
+    scopes: Counter[str] = field(default_factory=Counter)
     compared: int = 0
     comparisons: int = 0
 
@@ -41,15 +43,18 @@ class Tally:
         """Count another one's in."""
         self.done += other.done
         self.refreshes += other.refreshes
+        self.scenes += other.scenes
+        self.scopes += other.scopes
         self.compared += other.compared
         self.comparisons += other.comparisons
 
     def __str__(self) -> str:
         """One line."""
         refreshes = ", ".join(f"{count} {name}" for name, count in sorted(self.refreshes.items()))
+        scopes = ", ".join(f"{count} {name}" for name, count in sorted(self.scopes.items()))
         return (
-            f"{self.operations} operations ({self.done['refused']} refused), "
-            f"{sum(self.refreshes.values())} refreshes ({refreshes}), "
+            f"{self.operations} operations ({self.done['refused']} refused), {self.scenes.total()} scenes, "
+            f"{sum(self.refreshes.values())} refreshes ({refreshes}; daily marts by scope: {scopes}), "
             f"{self.comparisons} comparisons of {self.compared} rows"
         )
 

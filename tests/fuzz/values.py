@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tests.fuzz.worlds import World
 
 EVENT_IDS, FEEDBACK_IDS, TXNS, DAYS = 90, 120, 12, 60
+_HOT = 10  # ids that are meant more often, so that those who mean them meet
 ODD_TIMES = (
     None, "infinity", "-infinity", "0044-03-15 12:00:00 BC", "12025-06-01 00:00:00", "0001-01-01 00:00:00",
     "0001-12-31 23:59:59 BC", "9999-12-31 23:59:59.999999", "10000-01-01 00:00:00",
@@ -26,12 +27,12 @@ _MODELS = ("heuristic@v1", "lgbm@4f9c21e", None)
 
 def event_id(rng: random.Random) -> str:
     """One of few ids."""
-    return str(uuid.UUID(int=rng.randrange(EVENT_IDS) + 1))
+    return str(uuid.UUID(int=rng.randrange(_HOT if rng.random() < 0.35 else EVENT_IDS) + 1))
 
 
 def feedback_id(rng: random.Random) -> str:
     """One of few ids."""
-    return str(uuid.UUID(int=rng.randrange(FEEDBACK_IDS) + 1_000_000))
+    return str(uuid.UUID(int=rng.randrange(_HOT if rng.random() < 0.2 else FEEDBACK_IDS) + 1_000_000))
 
 
 def txn_id(rng: random.Random) -> int:
@@ -48,11 +49,11 @@ def time(rng: random.Random, now: datetime) -> str | None:
     if kind < 0.15:
         edge = midnight + timedelta(days=rng.randint(-2, 2))
         return str(edge - rng.choice((timedelta(0), timedelta(microseconds=1))))
-    if kind < 0.35:
+    if kind < 0.42:
         day = 0
-    elif kind < 0.45:
+    elif kind < 0.48:
         day = -1
-    elif kind < 0.52:
+    elif kind < 0.54:
         day = rng.randint(1, 4)
     else:
         day = -rng.randint(2, DAYS)

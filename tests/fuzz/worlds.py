@@ -130,7 +130,7 @@ def draw(rng: random.Random) -> World:
             rng.choice(("closed days", "closed days", "closed days", "every write", "none")),
             rng.choice(("closed days", "closed days", "every write", "none")),
         ),
-        busy=rng.choice((0.0, 0.02, 0.02, 0.06)),
+        busy=rng.choice((0.0, 0.02, 0.02, 0.05)),
     )
 
 

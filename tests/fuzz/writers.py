@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import errors
 
-from tests.fuzz.oddities import ALONE, IN_A_TRANSACTION
+from tests.fuzz.oddities import ALONE, IN_A_TRANSACTION, track_as_before
+from tests.fuzz.worlds import BEGINNING
 from tests.fuzz.writes import USUAL, Write
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Writer:
         """Do one thing: begin, write, mark, go back, or end in one of the ways that there are."""
         dice = self.rng.random()
         if self.savepoints is None and dice < 0.5:
-            self._begin()
+            self.begin(self.rng.choice(_LEVELS))
         elif self.savepoints is None and dice < 0.6 and self.prepared.names:
             self._end_prepared()
         elif self.savepoints is not None and dice < 0.08:
@@ -97,16 +98,21 @@ class Writer:
 
     def alone(self, now: datetime, without: Callable[[Write], None] | None = None) -> None:
         """Do what no transaction block takes, or what needs that nobody else holds a table."""
-        self._apply(self.rng.choice([operation for operation in ALONE if operation is not without]), now)
+        self.apply(self.rng.choice([operation for operation in ALONE if operation is not without]), now)
+
+    def mend(self) -> None:
+        """Put the triggers on again."""
+        self.apply(track_as_before, BEGINNING)
 
     def end_prepared(self) -> None:
         """End all prepared transactions, one way or the other."""
         while self.prepared.names:
             self._end_prepared()
 
-    def _begin(self) -> None:
+    def begin(self, level: str) -> None:
+        """Begin a transaction, in some time zone."""
         self._execute(f"SET TimeZone = '{self.rng.choice(ZONES)}'")
-        self._execute(f"BEGIN ISOLATION LEVEL {self.rng.choice(_LEVELS)}")
+        self._execute(f"BEGIN ISOLATION LEVEL {level}")
         self.savepoints = 0
 
     def _back_or_release(self) -> None:
@@ -125,9 +131,16 @@ class Writer:
 
     def _write(self, now: datetime) -> None:
         odd = self.rng.random() < self.world.busy
-        self._apply(self.rng.choice(IN_A_TRANSACTION if odd else USUAL), now)
+        self.apply(self.rng.choice(IN_A_TRANSACTION if odd else USUAL), now)
 
-    def _apply(self, operation: object, now: datetime) -> None:
+    def commit(self) -> None:
+        """Commit, where a refused statement has not ended the transaction before."""
+        if self.savepoints is not None:
+            self.savepoints = None
+            self._attempt("COMMIT")
+
+    def apply(self, operation: object, now: datetime) -> None:
+        """Do an operation, or go back to the last savepoint where it is refused."""
         name = getattr(operation, "__name__", "?")
         try:
             assert callable(operation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -172,6 +173,57 @@ def delete_and_insert_event(w: Write) -> None:
     w.run(f"{_EVENTS} VALUES (%s, %s, %s, %s, %s, %s)", *row)
 
 
+def bring_back_event(w: Write) -> None:
+    """An event of an id that feedback points at and no event has."""
+    row = w.event()
+    w.run(
+        f"{_EVENTS} SELECT f.event_id, %s, %s, %s, %s, %s FROM public.suggestion_feedback AS f"
+        " WHERE f.event_id IS NOT NULL"
+        " AND NOT EXISTS (SELECT FROM public.suggestion_events AS e WHERE e.id = f.event_id)"
+        " ORDER BY f.id LIMIT 1",
+        *row[1:],
+    )
+
+
+def delete_answered_event(w: Write) -> None:
+    """An event that feedback points at."""
+    w.run(
+        "DELETE FROM public.suggestion_events WHERE id = (SELECT f.event_id FROM public.suggestion_feedback AS f"
+        " JOIN public.suggestion_events AS e ON e.id = f.event_id ORDER BY f.id OFFSET %s LIMIT 1)",
+        w.rng.randrange(6),
+    )
+
+
+def write_today(w: Write) -> None:
+    """An event of this very moment, under an id of its own."""
+    row = w.event()
+    at = values.zoned(str(w.now.replace(tzinfo=None)), zone=w.world.shape == "hash")
+    w.run(
+        f"{_EVENTS} SELECT %s, t.id, %s, %s, %s, %s FROM public.transactions AS t ORDER BY t.id LIMIT 1",
+        str(uuid.UUID(int=w.rng.getrandbits(128))),
+        *row[2:5],
+        at,
+    )
+
+
+def flip_an_event(w: Write) -> None:
+    """Change what an event of any day counts as."""
+    w.run(
+        "UPDATE public.suggestion_events SET mode = CASE mode WHEN 'auto' THEN 'model' ELSE 'auto' END"
+        " WHERE id = (SELECT id FROM public.suggestion_events ORDER BY id OFFSET %s LIMIT 1)",
+        w.rng.randrange(40),
+    )
+
+
+def flip_an_answer(w: Write) -> None:
+    """Change what an answer to an event of any day counts as."""
+    w.run(
+        "UPDATE public.suggestion_feedback SET label = CASE label WHEN 'accept' THEN 'undo' ELSE 'accept' END"
+        " WHERE id = (SELECT id FROM public.suggestion_feedback ORDER BY id OFFSET %s LIMIT 1)",
+        w.rng.randrange(10),
+    )
+
+
 def insert_feedback(w: Write) -> None:
     w.run(f"{_FEEDBACK} VALUES (%s, %s, %s, %s, %s, %s)", *w.feedback())
 
@@ -226,7 +278,7 @@ USUAL: tuple[Callable[[Write], None], ...] = (
     insert_event, insert_event, insert_events, copy_events, upsert_event, upsert_event, merge_events, delete_event,
     delete_event, delete_event_day, delete_transaction, insert_transactions, insert_transactions, move_event,
     move_event, move_events_a_day, touch_event, rekey_event, rekey_event, swap_events, delete_and_insert_event,
-    insert_feedback, insert_feedback, insert_answers, copy_feedback, upsert_feedback, repoint_feedback,
+    bring_back_event, bring_back_event, delete_answered_event, insert_feedback, insert_feedback, insert_answers, copy_feedback, upsert_feedback, repoint_feedback,
     repoint_feedback, repoint_all_of_an_event, move_feedback, touch_feedback, delete_feedback, delete_feedback,
     delete_feedback_of_an_event,
 )  # fmt: skip
