@@ -266,7 +266,7 @@ BEGIN
             WHEN step.scope = 'days' THEN step.days || CASE step.days WHEN 1 THEN ' day' ELSE ' days' END
             WHEN v_method = 'first fill' THEN 'first fill'
             ELSE 'all days' || COALESCE(ledgerviews.last_took(step.schema_name, step.relation_name), '')
-        END || ' (' || step.reason || ')';
+        END || ' (' || step.reason || ')' || CASE v_method WHEN 'blocking' THEN ', by a REFRESH that its readers wait for' ELSE '' END;
 
     IF v_mart.rollup IS NOT NULL THEN
         IF step.scope <> 'none' THEN
@@ -395,8 +395,8 @@ DECLARE
     v_failing text;
     v_count bigint;
     v_sample jsonb;
-    v_failures jsonb := '[]';
-    v_failed text[] := '{}';
+    v_failures jsonb := jsonb '[]';
+    v_failed text[] := '{}'::text[];
 BEGIN
     FOR v_check IN
         SELECT c.*, r.unique_key, r.day_column

@@ -122,7 +122,7 @@ LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    v_wanted oid[] := '{}';
+    v_wanted oid[] := '{}'::oid[];
     v_found oid[];
     v_name text;
 BEGIN
@@ -239,7 +239,7 @@ SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
     v_wanted oid[] := ledgerviews.wanted(relations, upstream);
-    v_moving oid[] := '{}';
+    v_moving oid[] := '{}'::oid[];
     v_mart record;
     v_step ledgerviews.step;
     v_open datemultirange;

@@ -151,6 +151,13 @@ CREATE TABLE ledgerviews.run_check (
 );
 COMMENT ON TABLE ledgerviews.run_check IS 'One row for each check that failed; sample holds up to ten of the rows.';
 
+-- Version 1 left its operators to the caller's search_path.
+DO $body$
+BEGIN
+    ALTER FUNCTION ledgerviews.json_salvage(json) SET search_path = pg_catalog, pg_temp;
+END
+$body$;
+
 -- Gone with version 1's way of refreshing.
 DROP PROCEDURE ledgerviews.refresh(text, text, boolean, boolean, bigint);
 DROP PROCEDURE ledgerviews.refresh(text[], text, boolean, boolean, bigint);
