@@ -68,8 +68,9 @@ BEGIN
             HINT = 'The modes are incremental, full, blocking and verify.';
     END IF;
 
-    -- Before this transaction gets its number: ledgerviews.open_since relies on it.
-    v_marked := pg_catalog.clock_timestamp();
+    -- Before this transaction got its number, which a caller's block may have done: ledgerviews.open_since relies
+    -- on it.
+    v_marked := pg_catalog.now();
     -- A run that neither holds nor awaits the lock of a refresh has ended without a word. A process id may be
     -- another session's by now, which its start tells where this role may see it.
     UPDATE ledgerviews.run AS r

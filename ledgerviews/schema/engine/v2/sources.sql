@@ -7,6 +7,7 @@ WITH RECURSIVE part AS (
         c.oid AS relation,
         c.relkind,
         c.relfilenode,
+        c.relpersistence,
         c.relkind AS root_kind
     FROM ledgerviews.source AS s
     JOIN pg_catalog.pg_namespace AS n ON n.nspname = s.schema_name
@@ -17,6 +18,7 @@ WITH RECURSIVE part AS (
         c.oid,
         c.relkind,
         c.relfilenode,
+        c.relpersistence,
         p.root_kind
     FROM part AS p
     JOIN pg_catalog.pg_inherits AS i ON i.inhparent = p.relation
@@ -72,6 +74,8 @@ SELECT
             AND s.tracking <> 'none'
             THEN 'tables inherit from it, and take its triggers on only where it is partitioned'
         WHEN s.tracking = 'none' THEN NULL
+        WHEN EXISTS (SELECT FROM part AS p WHERE p.source = s.source AND p.relpersistence = 'u')
+            THEN 'it is unlogged, and a crash empties it in silence'
         WHEN EXISTS (
             SELECT FROM part AS p
             WHERE p.source = s.source
@@ -330,7 +334,13 @@ BEGIN
         SELECT
             s.source, s.stem, s.tracking, s.seen, n.condition, n.problem,
             s.tracking = 'none' OR COALESCE(p.tracking = 'none', false) AS scanned,
-            COALESCE(n.problem, CASE WHEN s.tracking <> 'none' THEN ledgerviews.doubt(s.seen, n.condition) END) AS why,
+            -- What a log still held when it was given up is lost, and a scan does not know the days before it.
+            COALESCE(n.problem, CASE
+                WHEN s.tracking <> 'none' AND ledgerviews.doubt(s.seen, n.condition) IS NOT NULL
+                    THEN ledgerviews.doubt(s.seen, n.condition)
+                WHEN s.tracking = 'none' AND s.seen ->> 'tracking' IS DISTINCT FROM 'none' THEN 'scanning begins'
+                WHEN p.tracking = 'none' AND p.seen ->> 'tracking' IS DISTINCT FROM 'none' THEN 'scanning begins'
+            END) AS why,
             p.source IS NOT NULL AND (
                 p.tracking = 'none' OR m.problem IS NOT NULL OR ledgerviews.doubt(p.seen, m.condition) IS NOT NULL
             ) AS parent_in_doubt

@@ -1,0 +1,175 @@
+"""Deliberately wrong engines: each makes one mistake that a refresh engine could well make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.fuzz.worlds import rewrite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import psycopg
+
+_EVENTS_TRACK = "ledgerviews.suggestion_events_track()"
+_FEEDBACK_TRACK = "ledgerviews.suggestion_feedback_track()"
+_FEEDBACK_CHANGED = "ledgerviews.suggestion_feedback_changed(boolean)"
+_PUBLISH = "ledgerviews.publish(bigint, ledgerviews.step, integer, text, date)"
+_REFRESH = "ledgerviews.refresh(text[], text, boolean, boolean, boolean, bigint)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """A wrong engine: how it comes about, and what it gets wrong."""
+
+    mutate: Callable[[psycopg.Connection], None]
+
+    @property
+    def name(self) -> str:
+        """Its name in a test's id."""
+        return self.mutate.__name__
+
+    def __str__(self) -> str:
+        """What it gets wrong."""
+        return (self.mutate.__doc__ or "").splitlines()[0]
+
+
+def logs_new_days_only(connection: psycopg.Connection) -> None:
+    """An event that moved leaves its old day as it was."""
+    rewrite(
+        connection,
+        _EVENTS_TRACK,
+        ("VALUES\n            (ledgerviews.utc_day(OLD.", "VALUES\n            (ledgerviews.utc_day(NEW."),
+    )
+
+
+def resolves_the_day_in_the_trigger(connection: psycopg.Connection) -> None:
+    """Feedback is logged with the day that its event had when it was written."""
+    text = """
+        CREATE OR REPLACE FUNCTION ledgerviews.suggestion_feedback_track() RETURNS trigger LANGUAGE plpgsql
+        SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+        BEGIN
+            IF TG_OP <> 'DELETE' THEN
+                INSERT INTO ledgerviews.suggestion_feedback_change (day)
+                SELECT COALESCE((SELECT ledgerviews.utc_day(e.created_at) FROM public.suggestion_events AS e
+                    WHERE e.id = NEW.event_id LIMIT 1), ledgerviews.utc_day(NEW.created_at));
+            END IF;
+            IF TG_OP <> 'INSERT' THEN
+                INSERT INTO ledgerviews.suggestion_feedback_change (day)
+                SELECT COALESCE((SELECT ledgerviews.utc_day(e.created_at) FROM public.suggestion_events AS e
+                    WHERE e.id = OLD.event_id LIMIT 1), ledgerviews.utc_day(OLD.created_at));
+            END IF;
+            RETURN NULL;
+        END $$"""
+    connection.execute(text.encode())
+
+
+def forgets_orphans(connection: psycopg.Connection) -> None:
+    """Feedback that found its event again still counts on its own day."""
+    rewrite(connection, _FEEDBACK_CHANGED, ("(p.id = o.key) AND", "false AND"))
+
+
+def ignores_keys_that_are_gone(connection: psycopg.Connection) -> None:
+    """Feedback whose event went away is not counted on its own day."""
+    rewrite(connection, _FEEDBACK_CHANGED, ("(c.key IS NOT NULL)", "false"))
+
+
+def ignores_running_transactions(connection: psycopg.Connection) -> None:
+    """Only today is taken as open, also where a transaction began on a day before."""
+    connection.execute(
+        "CREATE OR REPLACE FUNCTION ledgerviews.open_since() RETURNS date LANGUAGE sql STABLE"
+        " RETURN (fuzz.clock() AT TIME ZONE 'UTC')::date"
+    )
+
+
+def trusts_triggers(connection: psycopg.Connection) -> None:
+    """Triggers that were disabled for a while, or are new, are taken to have seen everything."""
+    rewrite(connection, "ledgerviews.doubt(jsonb, jsonb)", ("IS DISTINCT FROM (now -> 'triggers'::text)", "IS NULL"))
+
+
+def trusts_files(connection: psycopg.Connection) -> None:
+    """TRUNCATE goes unnoticed."""
+    rewrite(connection, "ledgerviews.doubt(jsonb, jsonb)", ("IS DISTINCT FROM (now -> 'files'::text)", "IS NULL"))
+
+
+def leaves_triggers_ordinary(connection: psycopg.Connection) -> None:
+    """Writes under the role replica fire no trigger, and nobody minds."""
+    connection.execute("CREATE OR REPLACE FUNCTION ledgerviews.enable_always(root oid) RETURNS void LANGUAGE sql RETURN NULL")
+    row = connection.execute("SELECT pg_get_viewdef('ledgerviews.source_now'::regclass)").fetchone()
+    assert row is not None
+    view: str = row[0]
+    assert "<> 'A'::" in view
+    connection.execute(("CREATE OR REPLACE VIEW ledgerviews.source_now AS " + view.replace("<> 'A'::", "= 'D'::")).encode())
+    for table in ("suggestion_events", "suggestion_feedback"):
+        for name in ("insert", "update", "delete"):
+            connection.execute(f"ALTER TABLE public.{table} ENABLE TRIGGER ledgerviews_{name}".encode())
+
+
+def logs_each_day_once(connection: psycopg.Connection) -> None:
+    """The log has a unique key: a day that stands in it is not logged again, though the refresh takes it away."""
+    connection.execute(
+        "CREATE UNIQUE INDEX ON ledgerviews.suggestion_events_change (day, key) NULLS NOT DISTINCT;"
+        "CREATE UNIQUE INDEX ON ledgerviews.suggestion_feedback_change (day, key) NULLS NOT DISTINCT"
+    )
+    for function in (_EVENTS_TRACK, _FEEDBACK_TRACK):
+        row = connection.execute("SELECT pg_get_functiondef(%s::regprocedure)", [function]).fetchone()
+        assert row is not None
+        text: str = row[0]
+        lines = []
+        for line in text.splitlines():
+            ends = line.rstrip().endswith(");")
+            lines.append(line.rstrip().removesuffix(";") + " ON CONFLICT DO NOTHING;" if ends else line)
+        assert "ON CONFLICT" in "\n".join(lines)
+        connection.execute("\n".join(lines).encode())
+
+
+def counts_when_it_scans(connection: psycopg.Connection) -> None:
+    """A scan takes a day for unchanged that has as many rows as before."""
+    for table in ("suggestion_events", "suggestion_feedback"):
+        row = connection.execute(f"SELECT pg_get_functiondef('ledgerviews.{table}_scan()'::regprocedure)".encode()).fetchone()
+        assert row is not None
+        text: str = row[0]
+        start = text.index("sum(hashtidextended(")
+        end = text.index(" AS sum", start)
+        connection.execute((text[:start] + "count(*)::numeric" + text[end:]).encode())
+
+
+def clears_the_days_of_all(connection: psycopg.Connection) -> None:
+    """A refresh of one relation takes the days of the others for done."""
+    rewrite(
+        connection,
+        _PUBLISH,
+        ("WHERE t.schema_name = step.schema_name AND t.relation_name = step.relation_name;\n    INSERT", "WHERE true;\n    INSERT"),
+    )
+
+
+def reads_many_snapshots(connection: psycopg.Connection) -> None:
+    """Each statement of a refresh sees what was committed before it."""
+    rewrite(connection, _REFRESH, ("ISOLATION LEVEL REPEATABLE READ", "ISOLATION LEVEL READ COMMITTED"))
+
+
+def takes_time_from_the_session(connection: psycopg.Connection) -> None:
+    """A day is closed when it ended where the writer's session is."""
+    rewrite(connection, "ledgerviews.track(text, text, integer)", (" AT TIME ZONE ''UTC'')::date", ")::date"))
+    connection.execute("SELECT ledgerviews.track(s.source, s.tracking) FROM ledgerviews.source AS s WHERE s.tracking <> 'none'")
+
+
+MUTANTS = tuple(
+    Mutant(mutate=mutate)
+    for mutate in (
+        logs_new_days_only,
+        resolves_the_day_in_the_trigger,
+        forgets_orphans,
+        ignores_keys_that_are_gone,
+        ignores_running_transactions,
+        trusts_triggers,
+        trusts_files,
+        leaves_triggers_ordinary,
+        logs_each_day_once,
+        counts_when_it_scans,
+        clears_the_days_of_all,
+        reads_many_snapshots,
+        takes_time_from_the_session,
+    )
+)
