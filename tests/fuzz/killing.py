@@ -51,7 +51,7 @@ SELECT
 class Writing:
     """A thread in which two writers' transactions overlap, until it is paused."""
 
-    def __init__(self, url: str, rng: random.Random, tally: Tally) -> None:
+    def __init__(self, url: Callable[[], str], rng: random.Random, tally: Tally) -> None:
         """Start it."""
         self._url, self._rng, self._tally = url, rng, tally
         self._prepared = Prepared(allowed=True)
@@ -77,12 +77,16 @@ class Writing:
         self._end.set()
         self._go.set()
         self._thread.join(PATIENCE_S)
-        for writer in self._writers:
-            writer.connection.close()
-        with closing(psycopg.connect(self._url, autocommit=True)) as connection:
+        self._forget()
+        with suppress(psycopg.OperationalError), closing(psycopg.connect(self._url(), autocommit=True)) as connection:
             for name in self._prepared.names:
                 with suppress(psycopg.Error):
                     connection.execute(f"ROLLBACK PREPARED '{name}'".encode())
+
+    def _forget(self) -> None:
+        for writer in self._writers:
+            writer.connection.close()
+        self._writers.clear()
 
     def _write(self) -> None:
         while not self._end.is_set():
@@ -95,12 +99,12 @@ class Writing:
                     self._connect()
                 self._rng.choice(self._writers).step(BEGINNING)
             except psycopg.OperationalError:  # the server went away; its prepared transactions did not
-                self._writers.clear()
+                self._forget()
                 time.sleep(0.05)
 
     def _connect(self) -> None:
         for number in range(2):
-            connection = psycopg.connect(self._url, autocommit=True)
+            connection = psycopg.connect(self._url(), autocommit=True)
             connection.execute("SET lock_timeout = '20ms'")
             self._writers.append(
                 Writer(
@@ -113,8 +117,8 @@ class Writing:
 class Killing:
     """A database whose refreshes are ended one after the other."""
 
-    def __init__(self, url: str, seed: int, *, crash: Callable[[], None] | None = None) -> None:
-        """Build the database; ``crash`` ends the server without a word and starts it again."""
+    def __init__(self, url: str, seed: int, *, crash: Callable[[], str] | None = None) -> None:
+        """Build the database; ``crash`` ends the server without a word, starts it again and gives the URL."""
         self.url, self.rng, self.tally = url, random.Random(seed), Tally()
         self.ended: Counter[str] = Counter()
         self._crash = crash
@@ -124,11 +128,16 @@ class Killing:
             insert_transactions(Write(connection=connection, rng=self.rng, world=WORLD, now=BEGINNING, told=[]))
             connection.execute(_ROWS)
             connection.execute("CALL ledgerviews.refresh()")
-        self._writing = Writing(url, random.Random(seed), self.tally)
+        self._writing = Writing(lambda: self.url, random.Random(seed), self.tally)
 
     def close(self) -> None:
         """End the writers."""
         self._writing.close()
+
+    @property
+    def undone(self) -> dict[str, int]:
+        """How many refreshes of each kind of kill had not published yet."""
+        return {name: count for name, count in self.ended.items() if name.endswith("undone")}
 
     def kill(self, kind: str) -> None:
         """End a refresh in a kind of way while it surely runs; the next one must be right."""
@@ -162,7 +171,7 @@ class Killing:
             raise Difference(f"open runs, temporary tables, locks, drift are left: {row}")
 
     def _arguments(self) -> str:
-        mode = self.rng.choice(("incremental", "full", "full", "verify"))
+        mode = self.rng.choice(("full", "full", "verify"))
         return f"mode => '{mode}', scrub => {self.rng.choice(('true', 'false'))}"
 
     def _kill_backend(self, observer: psycopg.Connection, function: str) -> None:
@@ -189,12 +198,12 @@ class Killing:
             call = Call(connection=connection, arguments=self._arguments())
             call.start()
             self._wait_until_it_runs(observer, lambda: bool(call.outcome))
-            self._crash()
+            self.url = self._crash()
             call.join()
 
     def _wait_until_it_runs(self, observer: psycopg.Connection, ended: Callable[[], bool]) -> None:
         _wait(lambda: ended() or observer.execute(_HOLDERS).fetchone() is not None, "a refresh does not begin")
-        time.sleep(self.rng.random() ** 2 * 0.25)
+        time.sleep(self.rng.random() ** 2 * 0.12)
 
     def _last_run(self, observer: psycopg.Connection) -> tuple[int, str]:
         row = observer.execute("SELECT run_id, state FROM ledgerviews.run ORDER BY run_id DESC LIMIT 1").fetchone()
@@ -217,3 +226,5 @@ def end_postmaster(pid: int) -> None:
     """End a server as a power cut does: its processes get no chance to write anything."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+    with suppress(ChildProcessError):  # not started by this process
+        os.waitpid(pid, 0)

@@ -21,9 +21,10 @@ _REFRESH = "ledgerviews.refresh(text[], text, boolean, boolean, boolean, bigint)
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """A wrong engine: how it comes about, and what it gets wrong."""
+    """A wrong engine: how it comes about, and the fixed seeds in the order in which they find it soonest."""
 
     mutate: Callable[[psycopg.Connection], None]
+    seeds: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
