@@ -1,7 +1,9 @@
-"""The long fuzz: ``python -m tests.fuzz --minutes 30`` runs seed after seed on every server, and kills refreshes.
+"""The long fuzz: ``python -m tests.fuzz --minutes 30`` kills refreshes and runs seed after seed.
 
 It ends at the first difference with the seed and the last steps before it, and leaves with 1.
 """
+
+# ruff: noqa: T201 (its output is its purpose)
 
 from __future__ import annotations
 
@@ -13,12 +15,16 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from tests import servers as pg
 from tests.fuzz import sessions, worlds
 from tests.fuzz.killing import KINDS
 from tests.fuzz.refreshes import Tally
 from tests.fuzz.test_kills import killing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STEPS = 600
 
@@ -53,6 +59,10 @@ def kill(server: pg.PgServer, seed: int, count: int, until: float) -> str:
         return f"{dict(sorted(kills.ended.items()))}; {kills.tally}"
 
 
+def _later(stack: ExitStack, stop: Callable[[], None]) -> None:
+    stack.callback(stop)
+
+
 def main() -> int:
     """Run it."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
@@ -64,10 +74,12 @@ def main() -> int:
     until = time.monotonic() + options.minutes * 60
     with ExitStack() as stack, ThreadPoolExecutor() as pool:
         given = pg.external()
-        found = [given] if given is not None else pg.start_all(lambda stop: stack.callback(stop) and None)
+        found = [given] if given is not None else pg.start_all(lambda stop: _later(stack, stop))
         if given is not None:
             stack.callback(pg.drop_run, given, os.environ[pg.RUN])
-        print(f"{', '.join(f'PostgreSQL {server.full_version}' for server in found)}; seeds from {options.seed}")
+        print(
+            f"{', '.join(f'PostgreSQL {server.full_version}' for server in found)}; seeds from {options.seed}"
+        )
         half = time.monotonic() + options.minutes * 30
         for server in found:
             print(f"{server.name}, kills: {kill(server, options.seed, options.kills, half)}", flush=True)

@@ -17,7 +17,7 @@ import psycopg
 
 from tests import servers as pg
 from tests.fuzz import worlds
-from tests.fuzz.refreshes import PATIENCE_S, Call, Difference, Tally, compare, read
+from tests.fuzz.refreshes import PATIENCE_S, Call, DifferenceError, Tally, compare, read
 from tests.fuzz.worlds import BEGINNING, MARTS, World
 from tests.fuzz.writers import Prepared, Writer
 from tests.fuzz.writes import Write, insert_transactions
@@ -65,7 +65,7 @@ class Writing:
         """Return when nothing is being written; transactions may be open."""
         self._go.clear()
         if not self._idle.wait(PATIENCE_S):
-            raise Difference("the writers do not come to rest")
+            raise DifferenceError("the writers do not come to rest")
 
     def resume(self) -> None:
         """Go on."""
@@ -78,7 +78,10 @@ class Writing:
         self._go.set()
         self._thread.join(PATIENCE_S)
         self._forget()
-        with suppress(psycopg.OperationalError), closing(psycopg.connect(self._url(), autocommit=True)) as connection:
+        with (
+            suppress(psycopg.OperationalError),
+            closing(psycopg.connect(self._url(), autocommit=True)) as connection,
+        ):
             for name in self._prepared.names:
                 with suppress(psycopg.Error):
                     connection.execute(f"ROLLBACK PREPARED '{name}'".encode())
@@ -125,7 +128,9 @@ class Killing:
         worlds.build(url, "current")
         with closing(self._connect()) as connection:
             worlds.prepare(connection, WORLD)
-            insert_transactions(Write(connection=connection, rng=self.rng, world=WORLD, now=BEGINNING, told=[]))
+            insert_transactions(
+                Write(connection=connection, rng=self.rng, world=WORLD, now=BEGINNING, told=[])
+            )
             connection.execute(_ROWS)
             connection.execute("CALL ledgerviews.refresh()")
         self._writing = Writing(lambda: self.url, random.Random(seed), self.tally)
@@ -154,8 +159,10 @@ class Killing:
             _wait(lambda: observer.execute(_HOLDERS).fetchone() is None, "a killed refresh holds its lock")
             run_id, state = self._last_run(observer)
             if run_id <= before and kind != "server":
-                raise Difference("a killed run is not in the log")
-            self.ended[f"{kind}: {'published before' if state == 'succeeded' and run_id > before else 'undone'}"] += 1
+                raise DifferenceError("a killed run is not in the log")
+            self.ended[
+                f"{kind}: {'published before' if state == 'succeeded' and run_id > before else 'undone'}"
+            ] += 1
             self._check(observer)
         self._writing.resume()
 
@@ -168,7 +175,7 @@ class Killing:
         self.tally.comparisons += 1
         row = observer.execute(_LEFT).fetchone()
         if row != (0, 0, 0, None):
-            raise Difference(f"open runs, temporary tables, locks, drift are left: {row}")
+            raise DifferenceError(f"open runs, temporary tables, locks, drift are left: {row}")
 
     def _arguments(self) -> str:
         mode = self.rng.choice(("full", "full", "verify"))
@@ -183,7 +190,11 @@ class Killing:
             call.join()
 
     def _kill_client(self, observer: psycopg.Connection) -> None:
-        environment = {**pg.clean_environment(), "PYTHONPATH": str(pg.ROOT), "LEDGERVIEWS_DATABASE_URL": self.url}
+        environment = {
+            **pg.clean_environment(),
+            "PYTHONPATH": str(pg.ROOT),
+            "LEDGERVIEWS_DATABASE_URL": self.url,
+        }
         command = [sys.executable, "-m", "ledgerviews", "refresh"]
         with subprocess.Popen(
             command, env=environment, cwd=pg.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -202,11 +213,15 @@ class Killing:
             call.join()
 
     def _wait_until_it_runs(self, observer: psycopg.Connection, ended: Callable[[], bool]) -> None:
-        _wait(lambda: ended() or observer.execute(_HOLDERS).fetchone() is not None, "a refresh does not begin")
+        _wait(
+            lambda: ended() or observer.execute(_HOLDERS).fetchone() is not None, "a refresh does not begin"
+        )
         time.sleep(self.rng.random() ** 2 * 0.12)
 
     def _last_run(self, observer: psycopg.Connection) -> tuple[int, str]:
-        row = observer.execute("SELECT run_id, state FROM ledgerviews.run ORDER BY run_id DESC LIMIT 1").fetchone()
+        row = observer.execute(
+            "SELECT run_id, state FROM ledgerviews.run ORDER BY run_id DESC LIMIT 1"
+        ).fetchone()
         assert row is not None
         return int(row[0]), str(row[1])
 
@@ -218,7 +233,7 @@ def _wait(condition: Callable[[], bool], otherwise: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         if time.monotonic() > deadline:
-            raise Difference(otherwise)
+            raise DifferenceError(otherwise)
         time.sleep(0.002)
 
 

@@ -1,4 +1,4 @@
-"""Scenes: short plays in which the writers do, in the order that matters, what chance alone seldom brings about.
+"""Scenes: short plays in which writers do, in the order that matters, what chance alone seldom brings about.
 
 Each is played with random rows, and with random steps of the other writers in between.
 """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FIXED = (1, 2, 5, 9, 12, 23)
-# The run's own number, which xdist's workers share, makes the random seeds; LEDGERVIEWS_TEST_RUN=… repeats them.
+# The run's own number, which xdist's workers share, makes the random seeds.
 RANDOM = tuple(zlib.crc32(f"{os.environ.get(pg.RUN, '')} {number}".encode()) for number in range(2))
 STEPS = 250
 

@@ -53,7 +53,7 @@ def killing(bin_dir: Path, seed: int) -> Iterator[Killing]:
 
 @pytest.mark.timeout(300)
 def test_after_a_kill_the_next_refresh_is_right(server: pg.PgServer) -> None:
-    """21 kills, of clients, backends, statements and the server: each next refresh is right, nothing is left."""
+    """21 kills of clients, backends, statements, the server: the next refresh is right, nothing is left."""
     if server.bin_dir is None:
         pytest.skip("a given server is not killed")
     seed = random.SystemRandom().randrange(2**32)

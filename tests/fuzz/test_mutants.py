@@ -1,4 +1,4 @@
-"""The fuzz finds engines that are wrong on purpose; one that it lets pass shows that it is not sharp enough."""
+"""The fuzz finds engines that are wrong on purpose; one that it lets pass shows that it is blunt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests import servers as pg
 from tests.fuzz import sessions, worlds
 from tests.fuzz.mutants import MUTANTS, Mutant
-from tests.fuzz.refreshes import Difference
+from tests.fuzz.refreshes import DifferenceError
 from tests.fuzz.test_fuzz import FIXED, STEPS
 
 
@@ -22,13 +22,14 @@ def test_a_wrong_engine_is_caught(server: pg.PgServer, mutant: Mutant) -> None:
     for seed in mutant.seeds or FIXED:
         world = worlds.draw(random.Random(seed))
         with server.database(
-            f"lv_{os.environ[pg.RUN]}_mutant_{mutant.name}"[:60], template=worlds.template(server, world.shape)
+            f"lv_{os.environ[pg.RUN]}_mutant_{mutant.name}"[:60],
+            template=worlds.template(server, world.shape),
         ) as url:
             with closing(psycopg.connect(url, autocommit=True)) as connection:
                 mutant.mutate(connection)
             try:
                 sessions.run(url, seed, steps=STEPS)
-            except Difference:
+            except DifferenceError:
                 return
 
     pytest.fail(f"{mutant.name} passes: {mutant}")
