@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from contextlib import contextmanager, suppress
@@ -13,7 +14,9 @@ from psycopg import errors as pg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from .errors import (
+    CheckError,
     DatabaseError,
+    DifferenceError,
     InterruptedRunError,
     LedgerviewsError,
     LockedError,
@@ -43,6 +46,7 @@ _PLAIN_URL = re.compile(
     re.VERBOSE,
 )
 _PORTS = re.compile(r"[0-9,]*")
+_ROWS = {"LV001": CheckError, "LV002": DifferenceError}
 _BROKEN = ("08", "25P04", "28", "57P")
 """Classes of SQLSTATE that say that there is no connection, or none any more."""
 
@@ -151,6 +155,10 @@ def translate(exc: psycopg.Error, *, target: str = "the database") -> Ledgerview
     message = diag.message_primary or str(exc).strip()
     parts = [part for part in (diag.message_detail, diag.message_hint) if part]
     hint = " ".join(parts) or None
+    if diag.sqlstate in _ROWS:
+        # The engine's own two: the detail is not for people, and holds the rows.
+        found = json.loads(diag.message_detail or "[]")
+        return _ROWS[diag.sqlstate](message, hint=diag.message_hint, found=found)
     if error := _refused(exc, message, hint, target):
         return error
     if diag.sqlstate is None and not isinstance(exc, psycopg.OperationalError):

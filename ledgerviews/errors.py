@@ -5,7 +5,11 @@ The exit codes are one table for every command; ``docs/operations.md`` shows it 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -28,7 +32,15 @@ class LedgerviewsError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+        return "\n  ".join([self.message, *self.lines(), *([self.hint] if self.hint else [])])
+
+    def lines(self) -> list[str]:
+        """What stands between the message and the hint."""
+        return []
+
+    def details(self) -> dict[str, Any]:
+        """What --json adds to the message and the hint."""
+        return {}
 
 
 class UsageError(LedgerviewsError):
@@ -63,6 +75,98 @@ class LockedError(LedgerviewsError):
 
 class DatabaseError(LedgerviewsError):
     """PostgreSQL refused a statement."""
+
+
+class RowsError(LedgerviewsError):
+    """Rows are not as they must be; they come along.
+
+    Attributes:
+        found: what the engine told, one for each check or relation, with ``sample``, some of the rows.
+        keys: the columns that tell a relation's rows apart, by ``schema.relation``, where they are known.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, message: str, *, hint: str | None = None, found: Sequence[dict[str, Any]]) -> None:
+        """Keep the rows beside the message."""
+        super().__init__(message, hint=hint)
+        self.found = found
+        self.keys: dict[str, list[str]] = {}
+
+    def details(self) -> dict[str, Any]:
+        """The rows as the engine told them."""
+        return {self.name: list(self.found)}
+
+
+class CheckError(RowsError):
+    """A check of the recomputed rows failed, so nothing was published."""
+
+    name = "checks"
+
+    def lines(self) -> list[str]:
+        """Each check with the rows that fail it."""
+        told = []
+        for check in self.found:
+            count, sample = check["failed_rows"], check["sample"] or []
+            told.append(
+                f"{check['schema']}.{check['relation']}, {check['check']} ({check['severity']}): "
+                f"{_rows(count)}{_of(sample, count)}"
+            )
+            told += [f"  {_line(row)}" for row in sample]
+        return told
+
+
+class DifferenceError(RowsError):
+    """Published rows are not what the sources give."""
+
+    name = "differences"
+
+    def lines(self) -> list[str]:
+        """Each row that differs: by its key, with what is published and what the sources give."""
+        told = []
+        for one in self.found:
+            relation, count = f"{one['schema']}.{one['relation']}", one["differing_rows"]
+            told.append(f"{relation}: {_rows(count)}{_of(one['sample'] or [], count)}")
+            told += [f"  {line}" for line in _differences(one["sample"] or [], self.keys.get(relation, []))]
+        return told
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
+
+
+def _of(sample: Sequence[object], count: int) -> str:
+    return f", the first {len(sample)}:" if len(sample) < count else ":"
+
+
+def _line(row: dict[str, Any]) -> str:
+    return ", ".join(f"{column}={_value(value)}" for column, value in row.items())
+
+
+def _value(value: object) -> str:
+    return "NULL" if value is None else str(value)
+
+
+def _differences(sample: Sequence[dict[str, Any]], key: Sequence[str]) -> Iterator[str]:
+    """A line for each row; a row that is published with other figures shows these only."""
+    found: dict[tuple[str, ...], dict[str, dict[str, Any]]] = defaultdict(dict)
+    for number, one in enumerate(sample):
+        for state, row in one.items():
+            name = tuple(f"{column}={_value(row.get(column))}" for column in key) or (str(number),)
+            found[name][state] = row
+    for name, states in found.items():
+        if len(states) == 1:
+            ((state, row),) = states.items()
+            told = {"missing": "not published", "wrong": "published, but no source gives it"}[state]
+            yield f"{told}: {_line(row)}"
+        else:
+            wrong, right = states["wrong"], states["missing"]
+            figures = [
+                f"{column} is {_value(wrong.get(column))}, must be {_value(value)}"
+                for column, value in right.items()
+                if wrong.get(column) != value
+            ]
+            yield f"{', '.join(name)}: {'; '.join(figures)}"
 
 
 class InterruptedRunError(LedgerviewsError):

@@ -20,7 +20,13 @@ _COMMANDS = {
         "ledgerviews.cli.refresh",
         "Refresh the materialized views, all or some, in one transaction.",
     ),
+    "verify": ("ledgerviews.cli.verify", "Compare what is published with a full recompute, row by row."),
     "status": ("ledgerviews.cli.status", "Show each published relation and whether it is up to date."),
+    "runs": ("ledgerviews.cli.runs", "Show the log of the refreshes."),
+    "index": ("ledgerviews.cli.index", "The indexes on the application's tables that make refreshes quick."),
+    "tracking": ("ledgerviews.cli.tracking", "The triggers on the application's tables."),
+    "cron": ("ledgerviews.cli.cron", "Have the database refresh itself, with pg_cron."),
+    "grant": ("ledgerviews.cli.grant", "Grants for the roles that refresh or read."),
     "db": ("ledgerviews.cli.db", "Install and change the relations: the packaged Alembic migrations."),
     "dev": ("ledgerviews.cli.dev", "A real PostgreSQL for development, with made-up application rows."),
 }

@@ -56,6 +56,22 @@ def downgrade(*, revision: str, sql: bool) -> None:
 
 
 @db.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+def render(*, names: tuple[str, ...]) -> None:
+    """Print the operations that a revision freezes: of models, or of sources as schema.table.
+
+    Without a NAME, of everything that is declared. A materialized view that declares its day carries the
+    SELECT of single days, composed from its own and its sources'. Reads no database.
+    """
+    from ledgerviews.catalog import load  # noqa: PLC0415 (imports the models)
+    from ledgerviews.schema.render import create  # noqa: PLC0415 (loads the SQL parser)
+
+    catalog = load(Settings.from_environment().models)
+    tracked = [source.qualified for source in catalog.sources.values() if source.day is not None]
+    click.echo("\n".join(create(catalog, name) for name in names or [*catalog.models, *tracked]))
+
+
+@db.command()
 def current() -> None:
     """Print the revision that the database is at."""
     from ledgerviews.schema import commands  # noqa: PLC0415 (loads Alembic)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -31,7 +32,7 @@ def json_failure(command: str, *, as_json: bool) -> Iterator[None]:
         yield
     except LedgerviewsError as exc:
         if as_json:
-            error = {"message": exc.message, "hint": exc.hint}
+            error = {"message": exc.message, "hint": exc.hint, **exc.details()}
             print_json(command, {"state": "failed", "exit_code": exc.exit_code, "error": error})
         raise
 
@@ -103,6 +104,20 @@ def progress(waiting: str) -> Iterator[Callable[[str], None]]:
         yield show
 
 
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """End on SIGTERM, as a cancelled CI job gets it, as on Ctrl-C: so the server's statement is cancelled."""
+    former = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def _interrupt(_signal: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
 def count(number: int | None) -> str:
     """A count for people: with thousands separators, or a dash."""
     return "-" if number is None else f"{number:,}"
@@ -118,6 +133,16 @@ def size(number: int | None) -> str:
             break
         value /= 1024
     return f"{int(value + 0.5)} {unit}"
+
+
+def seconds(value: float | None) -> str:
+    """A time span for people."""
+    return "-" if value is None else f"{value:,.2f}"
+
+
+def days(scope: str, number: int | None) -> str:
+    """How many days were recomputed, for people."""
+    return {"none": "-", "all": "all"}.get(scope, count(number))
 
 
 def moment(value: datetime | None) -> str:

@@ -14,10 +14,10 @@ from ledgerviews.errors import EXIT_DRIFT, EXIT_OK
 @click.command(epilog="Example: ledgerviews status --json")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def status(*, as_json: bool) -> int:
-    """Show each published relation: kind, rows, size, populated, last refresh, definition up to date.
+    """Show each published relation and source: rows, last refresh, definition; tracking, what is missing.
 
     Reads only. Exit code 4 says that code and database differ: a migration is pending, or a definition
-    changed.
+    changed. What only makes refreshes slower is said on standard error, and leaves 0.
     """
     from ledgerviews.refresh.status import status as read  # noqa: PLC0415 (loads the database driver)
 
@@ -43,12 +43,36 @@ def status(*, as_json: bool) -> int:
         right=("rows", "size"),
         optional=("size", "populated", "kind"),
     )
+    if state.sources:
+        click.echo("")
+        output.print_table(
+            ("source", "tracking", "missing index", "problem"),
+            [
+                (
+                    source.source,
+                    "none (scanned)" if source.tracking == "none" else source.tracking,
+                    ", ".join(f"({columns.replace(',', ', ')})" for columns in source.missing_indexes) or "-",
+                    source.problem or "-",
+                )
+                for source in state.sources
+            ],
+        )
+    click.echo("")
     if state.last_run is not None:
         run = state.last_run
         error = f": {run.error}" if run.error else ""
         click.echo(f"Last run: {run.run_id}, {run.state}, begun {output.moment(run.started_at)}{error}")
+        scrubbed = [relation.scrubbed_at for relation in state.relations if relation.scrubbed_at]
+        click.echo(
+            f"Verified: all {output.moment(state.verified_at)}; "
+            f"a day at a time (scrub) {output.moment(max(scrubbed, default=None))}"
+        )
+    if state.drift is not None:
+        click.echo(f"Drift: run {state.drift.run_id}, {output.moment(state.drift.at)}: {state.drift.text}")
     if state.problem:
         click.echo(f"{state.problem}\n  {state.hint}", err=True)
     for advice in state.advice:
         click.echo(advice, err=True)
+    for note in state.notes:
+        click.echo(note, err=True)
     return EXIT_OK if state.current else EXIT_DRIFT

@@ -15,10 +15,24 @@ if TYPE_CHECKING:
     from ledgerviews.config import Settings
 
 
+NEEDED_ENGINE = 2
+
+
+def engine_version(connection: psycopg.Connection) -> int:
+    """The version of the installed engine."""
+    return int(connection.execute(query("engine_version")).fetchall()[0][0])
+
+
 def require_current(connection: psycopg.Connection, settings: Settings) -> None:
-    """Raise DriftError unless the engine is installed and the database is at the packaged revision."""
+    """Raise DriftError unless the database is at the packaged revision, with an engine that we can call."""
     if problem := drift(connection, settings):
         raise problem
+    if (version := engine_version(connection)) < NEEDED_ENGINE:
+        raise DriftError(
+            f"The engine in database {connection.info.dbname!r} is version {version}; this package needs "
+            f"{NEEDED_ENGINE}.",
+            hint=f"Write a revision with op.ledgerviews_engine(version={NEEDED_ENGINE}, previous={version}).",
+        )
 
 
 def drift(connection: psycopg.Connection, settings: Settings) -> DriftError | None:

@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-
-from ledgerviews import db
 from ledgerviews.errors import InterruptedRunError, UsageError
 from ledgerviews.queries import query
 
-from .preflight import require_current
+from . import engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from ledgerviews.config import Settings
+    import psycopg
 
-_CALL = "CALL ledgerviews.refresh(%s::text[], %s::text, %s::boolean, %s::boolean)"
+    from ledgerviews.config import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelationResult:
-    """What a run did to one relation; ``updated`` is None where the server does not count."""
+    """What a run did to one relation.
+
+    Attributes:
+        schema: where it stands.
+        name: its name.
+        method: ``concurrently``, ``first fill``, ``blocking``, or ``unchanged``.
+        scope: what was recomputed: ``none``, ``days`` or ``all``.
+        days: how many days; None where not by day.
+        reason: why that much.
+        rows_before: rows in it before the run.
+        rows_after: and after.
+        inserted: rows by key, as are the next two.
+        updated: None where the server does not count.
+        deleted: rows that are gone.
+        seconds: how long it took.
+    """
 
     schema: str
     name: str
     method: str
+    scope: str
+    days: int | None
+    reason: str | None
     rows_before: int
     rows_after: int
     inserted: int
@@ -39,15 +53,52 @@ class RelationResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FailedCheck:
+    """A check that failed in a run, with some of the rows."""
+
+    schema: str
+    relation: str
+    check: str
+    severity: str
+    failed_rows: int
+    sample: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """A finished run, as the run log has it."""
+    """A run as the run log has it.
+
+    Attributes:
+        run_id: its number.
+        state: how it ended.
+        mode: ``incremental``, ``full``, ``blocking`` or ``verify``.
+        requested: the names asked for; None is all.
+        requested_by: the role.
+        application_name: from what.
+        started_at: when it was called.
+        seconds: how long it took, waiting included and the scrub not; None while it runs.
+        failed_relation: where it failed.
+        error: why it failed.
+        drift: what the scrub found after the publication.
+        scrub_seconds: how long the scrub took.
+        relations: what it did to each.
+        checks: those that failed; of a run that succeeded, warnings.
+    """
 
     run_id: int
     state: str
     mode: str
+    requested: tuple[str, ...] | None
+    requested_by: str
+    application_name: str
     started_at: datetime
-    seconds: float
-    relations: tuple[RelationResult, ...]
+    seconds: float | None
+    failed_relation: str | None
+    error: str | None
+    drift: str | None
+    scrub_seconds: float | None
+    relations: tuple[RelationResult, ...] = ()
+    checks: tuple[FailedCheck, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,51 +108,63 @@ class Request:
     Attributes:
         names: relations, each with all published ones that it reads; none is all.
         selection: expressions (see ``selection``) that name exactly what to refresh.
+        full: recompute all days, and renew every view.
         blocking: a plain REFRESH, which keeps readers out until the commit.
         wait: wait for a running refresh instead of leaving with a LockedError.
+        scrub: verify one day of each relation after the publication.
     """
 
     names: Sequence[str] = ()
-    selection: Sequence[str] = ()
+    selection: Sequence[str] = field(default=())
+    full: bool = False
     blocking: bool = False
     wait: bool = True
+    scrub: bool = True
+
+    @property
+    def mode(self) -> str:
+        """The engine's word."""
+        if self.full and self.blocking:
+            raise UsageError("Give --full or --blocking, not both.")
+        return "full" if self.full else "blocking" if self.blocking else "incremental"
 
 
 def refresh(settings: Settings, request: Request, *, progress: Callable[[str], None]) -> RunResult:
     """Refresh in one transaction and one snapshot; ``progress`` gets a line as each relation is begun.
 
     Raises DriftError before anything is done where a migration is pending, LockedError where another refresh
-    runs and ``wait`` is false, and the translated driver error otherwise; then nothing has changed.
+    runs and ``wait`` is false, CheckError with the rows that fail a check, and the translated driver error
+    otherwise; then nothing has changed.
     """
-    relations = _relations(settings, request)
-    with closing(db.connect(settings)) as connection, db.translated(target=db.describe_target(settings)):
-        require_current(connection, settings)
-        db.set_timeouts(
-            connection,
-            lock_timeout_ms=settings.lock_timeout_ms,
-            statement_timeout_ms=settings.statement_timeout_ms,
-        )
-        connection.execute("SET client_min_messages = notice")
-        connection.add_notice_handler(lambda diag: progress(diag.message_primary or ""))
-        mode = "blocking" if request.blocking else "incremental"
-        try:
-            rows = connection.execute(
-                _CALL, [relations, mode, not request.selection, request.wait]
-            ).fetchall()
-        except psycopg.errors.UndefinedTable as exc:
-            if exc.diag.message_primary and exc.diag.message_primary.startswith("Refreshing "):
-                raise
-            raise UsageError(exc.diag.message_primary or str(exc), hint=exc.diag.message_hint) from exc
-        run_id: int = rows[0][0]
-        try:
-            return _result(connection, run_id=run_id, mode=mode)
-        except KeyboardInterrupt:
-            raise InterruptedRunError(
-                f"Interrupted when run {run_id} had been committed: the relations are refreshed."
-            ) from None
+    arguments = engine.Call(
+        relations=relations(settings, request),
+        mode=request.mode,
+        upstream=not request.selection,
+        wait=request.wait,
+        scrub=request.scrub,
+    )
+    with engine.session(settings, progress=progress) as connection:
+        run_id = engine.call(connection, settings, arguments)
+        return _committed(connection, run_id, "the relations are refreshed")
 
 
-def _relations(settings: Settings, request: Request) -> list[str] | None:
+def verify(
+    settings: Settings, names: Sequence[str], *, wait: bool, progress: Callable[[str], None]
+) -> RunResult:
+    """Refresh, and then compare what is published row by row with a full recompute in the same snapshot.
+
+    Raises DifferenceError with the rows that differ, and then nothing has changed; else as ``refresh``.
+    """
+    request = Request(names=names, wait=wait)
+    # The scrub would compare a part of the same once more.
+    arguments = engine.Call(relations=relations(settings, request), mode="verify", wait=wait, scrub=False)
+    with engine.session(settings, progress=progress) as connection:
+        run_id = engine.call(connection, settings, arguments)
+        return _committed(connection, run_id, "all is equal")
+
+
+def relations(settings: Settings, request: Request) -> list[str] | None:
+    """The names that a request means; None for all."""
     if request.names and request.selection:
         raise UsageError("Give NAMEs or --select, not both.")
     if "" in request.names:
@@ -124,29 +187,32 @@ def _relations(settings: Settings, request: Request) -> list[str] | None:
     return chosen
 
 
-def _result(connection: psycopg.Connection, *, run_id: int, mode: str) -> RunResult:
+def _committed(connection: psycopg.Connection, run_id: int, outcome: str) -> RunResult:
+    try:
+        return read(connection, run_id)
+    except KeyboardInterrupt:
+        raise InterruptedRunError(f"Interrupted when run {run_id} had been committed: {outcome}.") from None
+
+
+def read(connection: psycopg.Connection, run_id: int) -> RunResult:
+    """One run from the log, with its relations and the checks that failed."""
     parameters: dict[str, Any] = {"run_id": run_id}
-    started_at, seconds, state = connection.execute(query("run"), parameters).fetchall()[0]
+    found = connection.execute(query("run"), parameters).fetchall()
+    if not found:
+        raise UsageError(
+            f"There is no run {run_id} in the log.", hint="`ledgerviews runs` lists those that are."
+        )
+    columns = list(RunResult.__dataclass_fields__)[: len(found[0])]
+    values = dict(zip(columns, found[0], strict=True))
+    values["requested"] = None if values["requested"] is None else tuple(values["requested"])
+    done = connection.execute(query("run_relations"), parameters).fetchall()
+    failed = connection.execute(query("run_checks"), parameters).fetchall()
     return RunResult(
-        run_id=run_id,
-        state=state,
-        mode=mode,
-        started_at=started_at,
-        seconds=seconds,
+        **values,
         relations=tuple(
-            RelationResult(
-                schema=schema,
-                name=name,
-                method=method,
-                rows_before=before,
-                rows_after=after,
-                inserted=inserted,
-                updated=updated,
-                deleted=deleted,
-                seconds=took,
-            )
-            for schema, name, method, before, after, inserted, updated, deleted, took in connection.execute(
-                query("run_relations"), parameters
-            )
+            RelationResult(**dict(zip(RelationResult.__dataclass_fields__, row, strict=True))) for row in done
+        ),
+        checks=tuple(
+            FailedCheck(**dict(zip(FailedCheck.__dataclass_fields__, row, strict=True))) for row in failed
         ),
     )

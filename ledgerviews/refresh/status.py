@@ -13,11 +13,12 @@ from ledgerviews import db
 from ledgerviews.catalog import load
 from ledgerviews.queries import query
 
-from .preflight import drift
+from . import sources
+from .preflight import drift, engine_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import date, datetime
 
     from ledgerviews.catalog import Model
     from ledgerviews.config import Settings
@@ -51,6 +52,9 @@ class RelationStatus:
         populated: whether it can be read.
         last_refresh: end of the last refresh that was committed.
         definition: one of the module's constants: whether code and database agree.
+        rebuild: why the next refresh recomputes all of it; None where days are enough.
+        scrubbed_at: when the rolling scrub last verified days of it.
+        scrubbed_to: the scrub has verified all days before this one in its present round.
     """
 
     schema: str
@@ -61,6 +65,18 @@ class RelationStatus:
     populated: bool | None = None
     last_refresh: datetime | None = None
     definition: str
+    rebuild: str | None = None
+    scrubbed_at: datetime | None = None
+    scrubbed_to: date | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """What a scrub found."""
+
+    run_id: int
+    at: datetime
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +92,23 @@ class LastRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """All of it; ``problem`` and ``hint`` say what keeps the database from being at the packaged revision."""
+    """All of it; ``problem`` and ``hint`` say what keeps the database from being at the packaged revision.
+
+    Attributes:
+        relations: each published relation.
+        sources: the tables that they are computed from by day.
+        last_run: the latest run.
+        verified_at: when all was last compared with a full recompute.
+        drift: what the scrub found the last time that it found anything.
+        problem: what keeps the database from being at the packaged revision.
+        hint: what to do about that.
+    """
 
     relations: tuple[RelationStatus, ...]
+    sources: tuple[sources.Source, ...]
     last_run: LastRun | None
+    verified_at: datetime | None
+    drift: Drift | None
     problem: str | None
     hint: str | None
 
@@ -96,6 +125,30 @@ class Status:
             for definition, names in found.items()
             if definition in _MENDS
         )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A line on each thing that makes refreshes slower than they could be, or will make the next one."""
+        lines = []
+        for source in self.sources:
+            if source.mend:
+                lines.append(f"{source.source}: {source.problem}; each refresh recomputes all. {source.mend}")
+            lines += [
+                f"{source.source} has no index on ({columns.replace(',', ', ')}): refreshes are exact, and"
+                " slower. Run `ledgerviews index install`."
+                for columns in source.missing_indexes
+            ]
+        lines += [
+            f"{relation.schema}.{relation.name}: the next refresh recomputes all days: {relation.rebuild}."
+            for relation in self.relations
+            if relation.rebuild and relation.populated
+        ]
+        doubts = [
+            f"{source.source}: {source.doubt}, so the next refresh recomputes all days."
+            for source in self.sources
+            if source.doubt and not source.problem and any(relation.populated for relation in self.relations)
+        ]
+        return (*lines, *doubts)
 
     @property
     def current(self) -> bool:
@@ -117,7 +170,11 @@ def status(settings: Settings) -> Status:
         (engine, _), *_ = connection.execute(query("installed")).fetchall()
         rows = connection.execute(query("relations")).fetchall() if engine else []
         runs = connection.execute(query("last_run")).fetchall() if engine else []
-        found = [_found(connection, row, declared) for row in rows]
+        incremental = engine and engine_version(connection) >= 2  # noqa: PLR2004 (the engine that computes by day)
+        tracked = sources.read(connection) if incremental else ()
+        state = {row[:2]: row[2:] for row in connection.execute(query("condition"))} if incremental else {}
+        verified = connection.execute(query("verified")).fetchall()[0] if incremental else (None,) * 5
+        found = [_found(connection, row, declared, state.get(row[:2])) for row in rows]
     seen = {(relation.schema, relation.name) for relation in found}
     missing = [
         RelationStatus(schema=schema, name=name, kind=str(model.kind), definition=NOT_INSTALLED)
@@ -132,6 +189,9 @@ def status(settings: Settings) -> Status:
                 key=lambda r: (order.get((r.schema, r.name), len(order)), r.schema, r.name),
             )
         ),
+        sources=tracked,
+        verified_at=verified[1],
+        drift=Drift(run_id=verified[2], at=verified[3], text=verified[4]) if verified[2] else None,
         last_run=LastRun(**dict(zip(LastRun.__dataclass_fields__, runs[0], strict=True))) if runs else None,
         problem=problem.message if problem else None,
         hint=problem.hint if problem else None,
@@ -139,9 +199,13 @@ def status(settings: Settings) -> Status:
 
 
 def _found(
-    connection: psycopg.Connection, row: tuple[Any, ...], declared: Mapping[tuple[str, str], Model]
+    connection: psycopg.Connection,
+    row: tuple[Any, ...],
+    declared: Mapping[tuple[str, str], Model],
+    state: tuple[Any, ...] | None,
 ) -> RelationStatus:
     schema, name, kind, found_kind, populated, size_bytes, indexed, last_refresh, *installed = row
+    rebuild, refreshed_at, scrubbed_at, scrubbed_to = state or (None,) * 4
     stored = found_kind == "materialized view"
     return RelationStatus(
         schema=schema,
@@ -150,7 +214,10 @@ def _found(
         rows=_count(connection, schema, name) if stored and populated else None,
         size_bytes=size_bytes,
         populated=populated if stored else None,
-        last_refresh=last_refresh,
+        last_refresh=refreshed_at or last_refresh,
+        rebuild=rebuild,
+        scrubbed_at=scrubbed_at,
+        scrubbed_to=scrubbed_to,
         definition=GONE
         if found_kind != kind
         else NO_INDEX

@@ -24,6 +24,7 @@ _UP = {
         "v2/verify.sql",
         "v2/refresh.sql",
         "v2/carry.sql",
+        "v2/roles.sql",
     ),
 }
 _DOWN = {

@@ -66,9 +66,9 @@ def test_progress_and_results_go_their_own_ways(installed_url: str, run_cli: pg.
 
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
-        "[1/3] public.mart_suggestions_daily: first fill, by a plain REFRESH",
-        "[2/3] public.mart_suggestions_feedback_daily: first fill, by a plain REFRESH",
-        "[3/3] public.mart_suggestions_kpis: first fill, by a plain REFRESH",
+        "[1/3] public.mart_suggestions_daily: first fill (it was never filled)",
+        "[2/3] public.mart_suggestions_feedback_daily: first fill (it was never filled)",
+        "[3/3] public.mart_suggestions_kpis: first fill (it was never filled)",
     ]
     assert "mart_suggestions_kpis" in done.stdout
     assert re.search(r"^Run 1 succeeded in \d+\.\d\d s \(schema public\)\.$", done.stdout, re.MULTILINE)
@@ -88,12 +88,16 @@ def test_json_is_one_versioned_object(installed_url: str, connect: Connect, run_
         "command": "refresh",
         "run_id": 1,
         "state": "succeeded",
-        "mode": "concurrently",
+        "mode": "incremental",
     }
+    assert (result["drift"], result["checks"]) == (None, [])
     assert relation == {
         "schema": "public",
         "name": "mart_suggestions_daily",
         "method": "first fill",
+        "scope": "all",
+        "days": None,
+        "reason": "it was never filled",
         "rows_before": 0,
         "rows_after": 1,
         "inserted": 1,
@@ -315,9 +319,9 @@ def test_the_blocking_way_is_only_taken_when_asked_for(installed_url: str, run_c
     done = run_cli("refresh", "--blocking", url=installed_url)
 
     assert done.returncode == 0
-    assert done.stderr.splitlines()[0] == (
-        "[1/3] public.mart_suggestions_daily: REFRESH that blocks its readers"
-    )
+    assert done.stderr.splitlines()[0].startswith("[1/3] public.mart_suggestions_daily: ")
+    assert all(line.endswith(", by a REFRESH that its readers wait for") for line in done.stderr.splitlines())
+    assert done.stdout.count("blocking") == 3
 
 
 def test_a_statement_time_out_is_said(installed_url: str, connect: Connect, run_cli: pg.RunCli) -> None:

@@ -123,6 +123,67 @@ def test_a_team_s_own_models_on_the_engine(
     ]
 
 
+def test_a_team_s_mart_by_day(shop: Path, empty_url: str, connect: Connect, run_cli: pg.RunCli) -> None:
+    """What ``db render`` prints of a model with a day is a revision that refreshes it by day."""
+    connection = connect(empty_url)
+    connection.execute(
+        "CREATE TABLE public.orders (id int, placed_at timestamptz);"
+        " INSERT INTO public.orders SELECT n, timestamptz '2026-03-01 12:00+00' + n * interval '1 day'"
+        " FROM generate_series(1, 40) AS n"
+    )
+    env = {
+        "PYTHONPATH": f"{pg.ROOT}:{shop}",
+        "LEDGERVIEWS_MODELS": "shop.analytics",
+        "LEDGERVIEWS_MIGRATIONS": "shop:migrations",
+    }
+    sources, model = shop / "shop/analytics/sources.py", shop / "shop/analytics/mart_orders_daily.py"
+    sources.write_text(
+        sources.read_text().replace(
+            "columns=COLUMNS",
+            'columns=COLUMNS, day="placed_at", day_rows=("ledgerviews.in_days(orders.placed_at, lo, hi)",)',
+        ),
+        encoding="utf-8",
+    )
+    model.write_text(
+        model.read_text().replace('grain=("day",)', 'grain=("day",), day="day"'), encoding="utf-8"
+    )
+    rendered = run_cli("db", "render", env=env, cwd=shop)
+    body = rendered.stdout.replace("\n", "\n    ")
+    (shop / "shop/migrations/versions/a1.py").write_text(
+        "from alembic import op\nimport ledgerviews.schema\nrevision = 'a1'\ndown_revision = None\n"
+        f"def upgrade():\n    op.ledgerviews_engine(version=2)\n    {body}\n"
+        "def downgrade():\n    op.ledgerviews_drop_source('orders')\n"
+        "    op.ledgerviews_drop_materialized_view('mart_orders_daily', by_day=True)\n"
+        "    op.ledgerviews_engine(version=0)\n",
+        encoding="utf-8",
+    )
+
+    upgraded = alembic(shop, "upgrade", "head", url=empty_url)
+    first = run_cli("refresh", url=empty_url, env=env, cwd=shop)
+    connection.execute("DELETE FROM public.orders WHERE id = 3; INSERT INTO public.orders VALUES (99, NULL)")
+    second = run_cli("refresh", url=empty_url, env=env, cwd=shop)
+    days = connection.execute(
+        "SELECT reason FROM ledgerviews.run_relation ORDER BY run_id DESC LIMIT 1"
+    ).fetchone()
+    figures = connection.execute(
+        "SELECT count(*), sum(orders), min(day)::text FROM public.mart_orders_daily"
+    ).fetchone()
+    gone = alembic(shop, "downgrade", "base", url=empty_url)
+
+    assert upgraded.returncode == 0, upgraded.stdout + upgraded.stderr
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert days is not None
+    assert days[0].startswith("2 days changed")
+    assert figures == (40, 40, "0001-01-01")
+    assert gone.returncode == 0, gone.stdout + gone.stderr
+    assert (
+        connection.execute(
+            "SELECT tgname FROM pg_trigger WHERE tgrelid = 'public.orders'::regclass"
+        ).fetchall()
+        == []
+    )
+
+
 def test_without_a_place_for_revisions_no_head_is_compared(
     shop: Path, empty_url: str, connect: Connect, run_cli: pg.RunCli
 ) -> None:

@@ -123,8 +123,10 @@ def in_background(url: str) -> Iterator[tuple[int, list[psycopg.Error | None]]]:
             assert not thread.is_alive()
 
 
-FEEDBACK: LiteralString = "LOCK TABLE public.suggestion_feedback IN ACCESS EXCLUSIVE MODE"
-"""Stops a refresh in its middle: its second mart reads this table, and the first is refreshed by then."""
+FEEDBACK: LiteralString = (
+    "LOCK TABLE ledgerviews.mart_suggestions_feedback_daily_rollup IN ACCESS EXCLUSIVE MODE"
+)
+"""Stops a refresh in its middle: its second mart is recomputed into it, after the first is refreshed."""
 
 REFRESH_LOCK: LiteralString = "LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE"
 """Stops a refresh before its snapshot, as another refresh does."""

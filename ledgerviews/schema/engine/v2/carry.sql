@@ -7,9 +7,11 @@ AS $body$
 DECLARE
     v_relation oid := pg_catalog.to_regclass(pg_catalog.format('%I.%I', schema_name, relation_name));
 BEGIN
-    CREATE TEMPORARY TABLE IF NOT EXISTS ledgerviews_grants (
-        schema_name text, relation_name text, grantee oid, privilege text, grantable boolean
-    ) ON COMMIT DROP;
+    IF pg_catalog.to_regclass('pg_temp.ledgerviews_grants') IS NULL THEN
+        CREATE TEMPORARY TABLE ledgerviews_grants (
+            schema_name text, relation_name text, grantee oid, privilege text, grantable boolean
+        ) ON COMMIT DROP;
+    END IF;
     IF v_relation IS NULL THEN
         RETURN;
     END IF;

@@ -73,6 +73,7 @@ DECLARE
     v_same text;
     v_set text;
     v_stray bigint;
+    v_key text;
     v_difference ledgerviews.difference;
 BEGIN
     SELECT r.* INTO v_mart FROM ledgerviews.relation AS r
@@ -89,6 +90,19 @@ BEGIN
                 MESSAGE = pg_catalog.format('%s rows that %s.%s computes for some days stand on other days.', v_stray, schema_name, relation_name),
                 HINT = 'Its day column, or the day_rows of a source, are not what is declared. Mend the declaration, or leave the day out.';
         END IF;
+    END IF;
+    -- Of two rows with one key the UPDATE below would keep either, and say nothing.
+    EXECUTE pg_catalog.format(
+        'SELECT pg_catalog.to_jsonb(d.*)::text FROM (SELECT %1$s, pg_catalog.count(*) AS rows FROM pg_temp.ledgerviews_fresh AS f'
+        ' WHERE ROW(%1$s) IS NOT NULL GROUP BY %1$s HAVING pg_catalog.count(*) > 1 LIMIT 1) AS d',
+        (SELECT pg_catalog.string_agg(pg_catalog.format('f.%I', k.name), ', ' ORDER BY k.ordinality)
+         FROM pg_catalog.unnest(v_mart.unique_key) WITH ORDINALITY AS k (name, ordinality)))
+    INTO v_key;
+    IF v_key IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'cardinality_violation',
+            MESSAGE = pg_catalog.format('%s.%s has more than one row with the same key: %s.', schema_name, relation_name, v_key),
+            HINT = 'Its grain is not what it declares: mend the SELECT or the grain, and install the revision that says so.';
     END IF;
     -- Three statements on rows that exclude each other; the rows that stay as they are are not touched.
     EXECUTE pg_catalog.format('DELETE FROM ledgerviews.%I AS t', v_mart.rollup)
@@ -252,7 +266,7 @@ BEGIN
             WHEN step.scope = 'days' THEN step.days || CASE step.days WHEN 1 THEN ' day' ELSE ' days' END
             WHEN v_method = 'first fill' THEN 'first fill'
             ELSE 'all days' || COALESCE(ledgerviews.last_took(step.schema_name, step.relation_name), '')
-        END || ' (' || step.reason || ')';
+        END || ' (' || step.reason || ')' || CASE v_method WHEN 'blocking' THEN ', by a REFRESH that its readers wait for' ELSE '' END;
 
     IF v_mart.rollup IS NOT NULL THEN
         IF step.scope <> 'none' THEN
@@ -381,8 +395,8 @@ DECLARE
     v_failing text;
     v_count bigint;
     v_sample jsonb;
-    v_failures jsonb := '[]';
-    v_failed text[] := '{}';
+    v_failures jsonb := jsonb '[]';
+    v_failed text[] := '{}'::text[];
 BEGIN
     FOR v_check IN
         SELECT c.*, r.unique_key, r.day_column

@@ -122,7 +122,7 @@ LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    v_wanted oid[] := '{}';
+    v_wanted oid[] := '{}'::oid[];
     v_found oid[];
     v_name text;
 BEGIN
@@ -196,16 +196,23 @@ LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 -- Whoever wrote what this snapshot does not show got a transaction number after all that it shows as ended, so
--- after that moment, too; and a write is logged unless its day was then not over yet. An hour for clocks that
--- are set back.
+-- after that moment, too; and after our triggers were put on, which waits for all who write. A write is logged
+-- unless its day was then not over yet. An hour for clocks that are set back.
 SELECT COALESCE(
     (
-        SELECT ((r.marked_at - interval '1 hour') AT TIME ZONE 'UTC')::date
-        FROM ledgerviews.run AS r
-        WHERE r.xid < pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())
-        ORDER BY r.xid DESC
-        LIMIT 1
-    ),
+        (
+            GREATEST(
+                (
+                    SELECT r.marked_at
+                    FROM ledgerviews.run AS r
+                    WHERE r.xid < pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())
+                    ORDER BY r.xid DESC
+                    LIMIT 1
+                ),
+                (SELECT pg_catalog.min(s.tracked_at) FROM ledgerviews.source AS s WHERE s.tracking = 'closed days')
+            ) - interval '1 hour'
+        ) AT TIME ZONE 'UTC'
+    )::date,
     date '0001-01-01'
 );
 END;
@@ -232,7 +239,7 @@ SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
     v_wanted oid[] := ledgerviews.wanted(relations, upstream);
-    v_moving oid[] := '{}';
+    v_moving oid[] := '{}'::oid[];
     v_mart record;
     v_step ledgerviews.step;
     v_open datemultirange;
@@ -250,7 +257,15 @@ BEGIN
 
         SELECT
             m.relation, m.schema_name, m.relation_name, m.rollup, m.populated, m.upstream, m.follows,
-            r.day_column, t.dirty, t.rebuild, t.followed,
+            r.day_column, t.dirty, t.followed, t.refreshed_at,
+            COALESCE(
+                t.rebuild,
+                (
+                    SELECT pg_catalog.string_agg(u.source, ', ' ORDER BY u.source) || ': its days are not told by op.ledgerviews_create_source'
+                    FROM pg_catalog.unnest(r.sources) AS u (source)
+                    WHERE NOT EXISTS (SELECT FROM ledgerviews.source AS s WHERE s.source = u.source)
+                )
+            ) AS rebuild,
             CASE WHEN EXISTS (
                 SELECT FROM ledgerviews.source AS s
                 WHERE s.source = ANY (r.sources) AND s.tracking = 'closed days'
@@ -309,13 +324,21 @@ BEGIN
             v_step.days := v_closed + CASE WHEN v_mart.open_from IS NULL THEN 0 ELSE 1 END;
             IF pg_catalog.isempty(v_step.ranges) THEN
                 v_step.scope := 'none';
+                v_step.ranges := NULL;
+                v_step.days := NULL;
                 v_step.reason := 'nothing that it reads changed';
             ELSE
                 v_step.scope := 'days';
                 v_step.reason := pg_catalog.concat_ws(
                     ', and ',
                     CASE WHEN v_closed = 1 THEN '1 day changed' WHEN v_closed > 1 THEN v_closed || ' days changed' END,
-                    CASE WHEN v_mart.open_from IS NOT NULL THEN 'days from ' || v_mart.open_from || ' on are open' END);
+                    'days from ' || v_mart.open_from || ' on are open'
+                    || CASE
+                        WHEN v_mart.open_from < (pg_catalog.now() AT TIME ZONE 'UTC')::date - 1
+                            AND v_mart.refreshed_at > v_mart.open_from + interval '2 days'
+                            THEN ', because a transaction of that time had not ended at the last refresh'
+                        ELSE ''
+                    END);
                 -- Past two fifths of all days the whole is quicker than its days.
                 IF v_closed > 7 OR v_mart.open_from < (pg_catalog.now() AT TIME ZONE 'UTC')::date - 7 THEN
                     EXECUTE pg_catalog.format(

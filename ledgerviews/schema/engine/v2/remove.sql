@@ -1,5 +1,8 @@
 -- Takes engine version 2 back to 1, whose refresh.sql runs after this. RESTRICT throughout: what still uses it
 -- stops the downgrade by name.
+DROP FUNCTION ledgerviews.grant_refresh(name);
+DROP FUNCTION ledgerviews.grant_read(name);
+DROP FUNCTION ledgerviews.require_role(name);
 DROP FUNCTION ledgerviews.take_up(text, text);
 DROP FUNCTION ledgerviews.set_aside(text, text);
 DROP PROCEDURE ledgerviews.refresh(text, text, boolean, boolean, boolean, bigint);
@@ -68,5 +71,6 @@ ALTER TABLE ledgerviews.relation
     DROP COLUMN day_definition;
 DROP TABLE ledgerviews.source_day;
 DROP TABLE ledgerviews.source;
+ALTER FUNCTION ledgerviews.json_salvage(json) RESET search_path;
 ALTER TABLE ledgerviews.engine DROP COLUMN keep_runs;
 UPDATE ledgerviews.engine SET version = 1, installed_at = pg_catalog.now();

@@ -157,7 +157,7 @@ BEGIN
             PERFORM pg_catalog.pg_sleep(0.05 + pg_catalog.random() * 0.3);
         END;
     END LOOP;
-    UPDATE ledgerviews.source AS s SET tracking = 'none', seen = NULL WHERE s.source = untrack.source;
+    UPDATE ledgerviews.source AS s SET tracking = 'none', tracked_at = NULL, seen = NULL WHERE s.source = untrack.source;
     EXECUTE pg_catalog.format('DELETE FROM ledgerviews.%I', v_source.stem || '_change');
 END
 $body$;
@@ -177,6 +177,7 @@ DECLARE
     v_closed text;
     v_when_insert text := '';
     v_when_update text := '';
+    v_began timestamptz := pg_catalog.clock_timestamp();
     v_attempt integer := 1;
 BEGIN
     IF tracking = 'none' THEN
@@ -242,7 +243,7 @@ BEGIN
             PERFORM pg_catalog.pg_sleep(0.05 + pg_catalog.random() * 0.3);
         END;
     END LOOP;
-    UPDATE ledgerviews.source AS s SET tracking = track.tracking, seen = NULL WHERE s.source = track.source;
+    UPDATE ledgerviews.source AS s SET tracking = track.tracking, tracked_at = v_began, seen = NULL WHERE s.source = track.source;
     DELETE FROM ledgerviews.source_day AS d WHERE d.source = track.source;
 END
 $body$;
@@ -320,9 +321,8 @@ SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
     v_source record;
-    v_why text;
     v_days datemultirange;
-    v_changed record;
+    v_name text;
 BEGIN
     -- Children first: they read the log of their parent, which its own turn empties. A child of a source without
     -- triggers is scanned, too: nothing else tells which of its rows lost or found their parent.
@@ -379,14 +379,14 @@ BEGIN
                 PERFORM ledgerviews.must_recompute(v_source.source, v_days, NULL);
             END IF;
         END IF;
-        FOR v_changed IN EXECUTE
+        FOR v_name, v_days IN EXECUTE
             pg_catalog.format(
                 'SELECT c.source, pg_catalog.range_agg(pg_catalog.daterange(c.day, c.day + 1)) AS days'
                 ' FROM ledgerviews.%I($1) AS c GROUP BY c.source',
                 v_source.stem || '_changed')
             USING v_source.why IS NOT NULL OR v_source.scanned OR v_source.parent_in_doubt
         LOOP
-            PERFORM ledgerviews.must_recompute(v_changed.source, v_changed.days, NULL);
+            PERFORM ledgerviews.must_recompute(v_name, v_days, NULL);
         END LOOP;
         IF v_source.problem IS NOT NULL THEN
             UPDATE ledgerviews.source AS s SET seen = NULL WHERE s.source = v_source.source AND s.seen IS NOT NULL;

@@ -16,6 +16,7 @@ CREATE TABLE ledgerviews.source (
     parent text REFERENCES ledgerviews.source (source),
     wanted_indexes text[] NOT NULL DEFAULT '{}',
     tracking text NOT NULL DEFAULT 'none' CHECK (tracking IN ('closed days', 'every write', 'none')),
+    tracked_at timestamptz,
     seen jsonb,
     UNIQUE (schema_name, table_name)
 );
@@ -28,6 +29,7 @@ COMMENT ON COLUMN ledgerviews.source.wanted_indexes IS 'Leading columns, comma-s
 COMMENT ON COLUMN ledgerviews.source.tracking IS
 'closed days: a write to a day that is over is logged, the others are recomputed at each refresh; '
 'every write: each is logged; none: each refresh scans for what changed.';
+COMMENT ON COLUMN ledgerviews.source.tracked_at IS 'A moment before its triggers were put on.';
 COMMENT ON COLUMN ledgerviews.source.seen IS 'Files and triggers of the table at the last refresh; a difference forces a full one.';
 
 CREATE TABLE ledgerviews.source_day (
@@ -148,6 +150,13 @@ CREATE TABLE ledgerviews.run_check (
     PRIMARY KEY (run_id, schema_name, relation_name, check_name)
 );
 COMMENT ON TABLE ledgerviews.run_check IS 'One row for each check that failed; sample holds up to ten of the rows.';
+
+-- Version 1 left its operators to the caller's search_path.
+DO $body$
+BEGIN
+    ALTER FUNCTION ledgerviews.json_salvage(json) SET search_path = pg_catalog, pg_temp;
+END
+$body$;
 
 -- Gone with version 1's way of refreshing.
 DROP PROCEDURE ledgerviews.refresh(text, text, boolean, boolean, bigint);

@@ -7,7 +7,7 @@ SET extra_float_digits = 1
 AS $body$
 BEGIN
     -- As text, because a row may hold a type that cannot be compared; twice the same row counts twice.
-    RETURN QUERY EXECUTE pg_catalog.format(
+    EXECUTE pg_catalog.format(
         'WITH expected AS (SELECT pg_catalog.to_jsonb(e.*)::text AS line FROM (%1$s) AS e),'
         ' found AS (SELECT pg_catalog.to_jsonb(f.*)::text AS line FROM (%2$s) AS f),'
         ' differing AS MATERIALIZED ('
@@ -16,7 +16,9 @@ BEGIN
         '   (SELECT ''wrong'', w.line FROM (TABLE found EXCEPT ALL TABLE expected) AS w))'
         ' SELECT pg_catalog.count(*), (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(s.state, s.line::jsonb))'
         '   FROM (SELECT * FROM differing AS d ORDER BY d.line, d.state LIMIT 10) AS s) FROM differing',
-        first, second);
+        first, second)
+    INTO row_count, sample;
+    RETURN NEXT;
 END
 $body$;
 COMMENT ON FUNCTION ledgerviews.compare(text, text) IS
@@ -58,7 +60,7 @@ AS $body$
 DECLARE
     v_step ledgerviews.step;
     v_found jsonb;
-    v_drift jsonb := '[]';
+    v_drift jsonb := jsonb '[]';
 BEGIN
     FOREACH v_step IN ARRAY steps LOOP
         RAISE NOTICE '[%/%] %.%: comparing with a full recompute%',

@@ -1,0 +1,124 @@
+"""``ledgerviews runs``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from ledgerviews.cli import options, output
+from ledgerviews.cli.refresh import print_relations
+
+if TYPE_CHECKING:
+    from ledgerviews.refresh.log import LoggedRun
+    from ledgerviews.refresh.run import RunResult
+
+
+@click.command(epilog="Example: ledgerviews runs --limit 50")
+@click.argument("run_id", type=int, required=False)
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many runs, newest first."
+)
+@options.as_json
+def runs(*, run_id: int | None, limit: int, as_json: bool) -> None:
+    """Show the latest runs, or the run RUN_ID with its relations, reasons and failed checks.
+
+    The log is kept for the time in ledgerviews.engine.keep_runs, 90 days unless you change it.
+    """
+    from ledgerviews.refresh import log  # noqa: PLC0415 (loads the database driver)
+
+    with output.json_failure("runs", as_json=as_json):
+        settings = options.settings()
+        if run_id is None:
+            found = log.runs(settings, limit=limit)
+        else:
+            one = log.one(settings, run_id)
+    if as_json:
+        content = {"runs": [asdict(run) for run in found]} if run_id is None else {"run": asdict(one)}
+        output.print_json("runs", content)
+    elif run_id is None:
+        _print_all(found)
+    else:
+        _print_one(one)
+
+
+def _print_all(found: tuple[LoggedRun, ...]) -> None:
+    if not found:
+        click.echo("No run is in the log.")
+        return
+    output.print_table(
+        (
+            "run",
+            "state",
+            "mode",
+            "by",
+            "from",
+            "begun",
+            "seconds",
+            "changed",
+            "rows",
+            "days",
+            "what went wrong",
+        ),
+        [
+            (
+                str(run.run_id),
+                run.state,
+                run.mode,
+                run.requested_by,
+                run.application_name or "-",
+                output.moment(run.started_at),
+                output.seconds(run.seconds),
+                f"{run.changed} of {run.relations}" if run.relations else "-",
+                output.count(run.rows),
+                run.days if run.relations else "-",
+                _wrong(run),
+            )
+            for run in found
+        ],
+        right=("run", "seconds", "rows", "days"),
+        optional=("from", "what went wrong", "by", "changed"),
+    )
+
+
+def _wrong(run: LoggedRun) -> str:
+    """An error's or drift's first words: `ledgerviews runs RUN_ID` tells the rest."""
+    text = run.error or (f"drift: {run.drift}" if run.drift else "-")
+    line = text.splitlines()[0]
+    return line if len(line) <= 80 else f"{line[:79]}…"  # noqa: PLR2004 (about a line)
+
+
+def _print_one(run: RunResult) -> None:
+    asked = ", ".join(run.requested) if run.requested else "all"
+    click.echo(f"Run {run.run_id}: {run.state}")
+    click.echo(f"  mode      {run.mode} ({asked})")
+    click.echo(
+        f"  by        {run.requested_by}{f' ({run.application_name})' if run.application_name else ''}"
+    )
+    click.echo(f"  begun     {output.moment(run.started_at)}")
+    click.echo(f"  seconds   {output.seconds(run.seconds)}{_scrubbed(run)}")
+    if run.error:
+        click.echo(f"  error     {run.error}")
+    if run.failed_relation:
+        click.echo(f"  at        {run.failed_relation}")
+    if run.drift:
+        click.echo(f"  drift     {run.drift}")
+    if run.relations:
+        click.echo("")
+        print_relations(run.relations)
+        click.echo("")
+        for relation in run.relations:
+            click.echo(f"{relation.schema}.{relation.name}: {relation.reason or '-'}")
+    for check in run.checks:
+        click.echo(
+            f"\n{check.schema}.{check.relation}, check {check.check} ({check.severity}): "
+            f"{check.failed_rows:,} rows fail"
+        )
+        for row in check.sample:
+            click.echo(f"  {json.dumps(row, ensure_ascii=False)}")
+
+
+def _scrubbed(run: RunResult) -> str:
+    return "" if run.scrub_seconds is None else f", and the scrub {output.seconds(run.scrub_seconds)}"

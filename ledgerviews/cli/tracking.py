@@ -1,0 +1,91 @@
+"""``ledgerviews tracking``: the triggers on the application's tables."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from ledgerviews.cli import options, output
+from ledgerviews.config import TRACKING
+
+
+@click.group()
+def tracking() -> None:
+    """The triggers on the application's tables that tell a refresh which days changed.
+
+    closed-days logs writes to days that are over, and each refresh recomputes the others; every-write logs
+    each. Without triggers each refresh scans the tables: slower, and as exact.
+    """
+
+
+@tracking.command(epilog="Example: ledgerviews tracking status --json")
+@options.as_json
+def status(*, as_json: bool) -> None:
+    """Show how each source is tracked, who owns it, and what is wrong."""
+    from ledgerviews.refresh import sources  # noqa: PLC0415 (loads the database driver)
+
+    with output.json_failure("tracking status", as_json=as_json):
+        found = sources.sources(options.settings())
+    if as_json:
+        content = [{**asdict(source), "mend": source.mend} for source in found]
+        output.print_json("tracking status", {"sources": content})
+        return
+    output.print_table(
+        ("source", "tracking", "owner", "problem"),
+        [
+            (
+                source.source,
+                "none (scanned)" if source.tracking == "none" else source.tracking,
+                source.owner or "-",
+                source.problem or "-",
+            )
+            for source in found
+        ],
+    )
+    for source in found:
+        if source.mend:
+            click.echo(f"{source.source}: {source.problem}. {source.mend}", err=True)
+        elif source.doubt:
+            click.echo(f"{source.source}: {source.doubt}, so the next refresh recomputes all.", err=True)
+
+
+@tracking.command(epilog="Example: ledgerviews tracking install --mode every-write public.orders")
+@click.argument("names", nargs=-1, metavar="[SOURCE]...")
+@click.option(
+    "--mode",
+    type=click.Choice([name.replace(" ", "-") for name in TRACKING if name != "none"]),
+    help="What is logged.  [default: LEDGERVIEWS_TRACKING, else closed-days]",
+)
+@options.lock_timeout
+def install(*, names: tuple[str, ...], mode: str | None, lock_timeout: int | None) -> None:
+    """Put the triggers on SOURCE; without a SOURCE, on all.
+
+    Who may: a role with the rights of the table's owner and of the engine's. It never holds writers up: it
+    waits a tenth of a second for the table, and tries again. The next refresh recomputes all.
+    """
+    settings = options.settings(lock_timeout_ms=lock_timeout)
+    wanted = (mode or (settings.tracking if settings.tracking != "none" else TRACKING[0])).replace("-", " ")
+    _change(names, wanted, lock_timeout)
+
+
+@tracking.command(epilog="Example: ledgerviews tracking remove public.orders")
+@click.argument("names", nargs=-1, metavar="[SOURCE]...")
+@options.lock_timeout
+def remove(*, names: tuple[str, ...], lock_timeout: int | None) -> None:
+    """Take the triggers off SOURCE; without a SOURCE, off all. Each refresh then scans the table."""
+    _change(names, "none", lock_timeout)
+
+
+def _change(names: tuple[str, ...], wanted: str, lock_timeout: int | None) -> None:
+    from ledgerviews.refresh import sources  # noqa: PLC0415 (loads the database driver)
+
+    with output.terminated_as_interrupted(), output.progress("tracking") as progress:
+        changed, same = sources.track(
+            options.settings(lock_timeout_ms=lock_timeout), names, wanted, progress=progress
+        )
+    said = "not tracked (each refresh scans it)" if wanted == "none" else f"tracked: {wanted}"
+    for source in changed:
+        click.echo(f"{source.source} is now {said}.")
+    for source in same:
+        click.echo(f"{source.source} is {said}, as before.")

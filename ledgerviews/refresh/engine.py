@@ -1,0 +1,113 @@
+"""The engine's procedure, called: time-outs, notices, and its errors with the rows in readable order."""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from ledgerviews import db
+from ledgerviews.errors import DatabaseError, InterruptedRunError, RowsError, UsageError
+from ledgerviews.queries import query
+
+from .preflight import require_current
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ledgerviews.config import Settings
+
+_CALL = "CALL ledgerviews.refresh(%s::text[], %s::text, %s::boolean, %s::boolean, %s::boolean)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """The arguments of the procedure."""
+
+    relations: Sequence[str] | None
+    mode: str
+    upstream: bool = True
+    wait: bool = True
+    scrub: bool = True
+
+
+@contextmanager
+def session(
+    settings: Settings, *, progress: Callable[[str], None] | None = None
+) -> Iterator[psycopg.Connection]:
+    """A connection to a database that is at this package's revision, with the time-outs of the settings."""
+    with closing(db.connect(settings)) as connection, db.translated(target=db.describe_target(settings)):
+        require_current(connection, settings)
+        db.set_timeouts(
+            connection,
+            lock_timeout_ms=settings.lock_timeout_ms,
+            statement_timeout_ms=settings.statement_timeout_ms,
+        )
+        if progress is not None:
+            connection.execute("SET client_min_messages = notice")
+            connection.add_notice_handler(lambda diag: progress(_told(diag)))
+        yield connection
+
+
+def call(connection: psycopg.Connection, settings: Settings, arguments: Call) -> int:
+    """Call the procedure, and give the run's number; its errors are translated, their rows put in order."""
+    values = [
+        list(arguments.relations) if arguments.relations is not None else None,
+        arguments.mode,
+        arguments.upstream,
+        arguments.wait,
+        arguments.scrub,
+    ]
+    try:
+        rows = connection.execute(_CALL, values).fetchall()
+    except psycopg.Error as exc:
+        raise explained(connection, settings, exc) from exc
+    except KeyboardInterrupt:
+        raise InterruptedRunError(
+            "Interrupted: cancelled on the server, everything was rolled back."
+        ) from None
+    run_id: int = rows[0][0]
+    return run_id
+
+
+def explained(connection: psycopg.Connection, settings: Settings, exc: psycopg.Error) -> Exception:
+    """One of our errors for an error of the engine."""
+    message, hint = exc.diag.message_primary or str(exc), exc.diag.message_hint
+    match exc:
+        case psycopg.errors.UndefinedTable() if not message.startswith("Refreshing "):
+            return UsageError(message, hint=hint)
+        case psycopg.errors.InsufficientPrivilege():
+            return DatabaseError(
+                f"{message} ({db.describe_target(settings)}).",
+                hint=hint
+                or "Refresh as the owner, or have it run `ledgerviews grant refresher ROLE`, again after each"
+                " upgrade.",
+            )
+        case _:
+            error = db.translate(exc, target=db.describe_target(settings))
+    if isinstance(error, RowsError) and not connection.closed:
+        _put_in_order(connection, error)
+    return error
+
+
+def _put_in_order(connection: psycopg.Connection, error: RowsError) -> None:
+    """Give the rows' columns the order of the relation's, which jsonb does not keep."""
+    for one in error.found:
+        names = {"schema": one["schema"], "relation": one["relation"]}
+        columns, key = connection.execute(query("relation_columns"), names).fetchall()[0]
+        error.keys["{schema}.{relation}".format(**names)] = key
+        order = {column: position for position, column in enumerate(columns or [])}
+        one["sample"] = [_sorted(row, order) for row in one["sample"] or []]
+
+
+def _sorted(row: dict[str, object], order: dict[str, int]) -> dict[str, object]:
+    if row and all(isinstance(value, dict) for value in row.values()) and row.keys() <= {"missing", "wrong"}:
+        return {state: _sorted(inner, order) for state, inner in row.items() if isinstance(inner, dict)}
+    return dict(sorted(row.items(), key=lambda item: order.get(item[0], len(order))))
+
+
+def _told(diag: psycopg.errors.Diagnostic) -> str:
+    warning = "Warning: " if diag.severity_nonlocalized == "WARNING" else ""
+    return f"{warning}{diag.message_primary or ''}"

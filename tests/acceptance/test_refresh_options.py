@@ -1,0 +1,234 @@
+"""What ``ledgerviews refresh`` may be asked for, what it says of a failed check, and ``verify``."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from ledgerviews.models import demo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests import servers as pg
+
+    Connect = Callable[[str], psycopg.Connection]
+
+OLD_EVENT = (
+    "INSERT INTO public.suggestion_events (id, txn_id, model_id, features_hash, candidates, mode, created_at)"
+    " SELECT gen_random_uuid(), txn_id, model_id, features_hash, candidates, mode, %s"
+    " FROM public.suggestion_events LIMIT 1"
+)
+CHECK = (
+    "INSERT INTO ledgerviews.relation_check"
+    " (schema_name, relation_name, check_name, kind, expression, severity)"
+    " VALUES ('public', 'mart_suggestions_daily', %s, 'expression', %s, %s)"
+)
+
+
+@pytest.fixture
+def filled(installed_url: str, connect: Connect) -> psycopg.Connection:
+    """A connection to a database whose marts hold the reference rows, all days of which are closed."""
+    connection = connect(installed_url)
+    demo.reference_rows(connection)
+    connection.execute("CALL ledgerviews.refresh()")
+    connection.execute(
+        "UPDATE ledgerviews.relation_state SET open_from = CURRENT_DATE WHERE open_from IS NOT NULL"
+    )
+    return connection
+
+
+def test_a_dry_run_tells_the_days_and_changes_nothing(
+    filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
+) -> None:
+    """Each relation with its days as ranges and the reason; twice the same, and nothing is in the log."""
+    today = datetime.now(UTC).date()
+    for day in ("2025-10-01", "2025-10-02", "2025-10-05"):
+        filled.execute(OLD_EVENT, [f"{day} 12:00:00"])
+
+    done = run_cli("refresh", "--dry-run", url=installed_url)
+    again = run_cli("refresh", "--dry-run", url=installed_url)
+    as_json = json.loads(run_cli("refresh", "--dry-run", "--json", url=installed_url).stdout)
+    refreshed = json.loads(run_cli("refresh", "--json", url=installed_url).stdout)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        f"public.mart_suggestions_daily: 2025-10-01 to 2025-10-02, 2025-10-05, {today} and later",
+        f"    because 3 days changed, and days from {today} on are open",
+        f"public.mart_suggestions_feedback_daily: 2025-10-01 to 2025-10-02, 2025-10-05, {today} and later",
+        f"    because 3 days changed, and days from {today} on are open",
+        "public.mart_suggestions_kpis: all days, if what it reads turns out to have changed",
+        "    because it reads public.mart_suggestions_daily, public.mart_suggestions_feedback_daily",
+        "Nothing was changed.",
+    ]
+    assert again.stdout == done.stdout
+    assert (as_json["dry_run"], as_json["relations"][0]["days"]) == (True, 4)
+    assert as_json["relations"][0]["ranges"] == [
+        {"first": "2025-10-01", "last": "2025-10-02"},
+        {"first": "2025-10-05", "last": "2025-10-05"},
+        {"first": str(today), "last": None},
+    ]
+    assert refreshed["run_id"] == 2
+    assert [relation["days"] for relation in refreshed["relations"]] == [4, 4, None]
+
+
+def test_a_dry_run_waits_for_a_refresh_or_leaves(installed_url: str, run_cli: pg.RunCli) -> None:
+    """It takes the lock of a refresh: with --no-wait, or when the lock time-out passes, exit code 5."""
+    with closing(psycopg.connect(installed_url)) as other:
+        other.execute("LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE")
+        left = run_cli("refresh", "--dry-run", "--no-wait", url=installed_url)
+        timed_out = run_cli("refresh", "--dry-run", "--lock-timeout", "100ms", url=installed_url)
+
+    assert (left.returncode, timed_out.returncode) == (5, 5)
+    assert "Another refresh is running" in left.stderr
+
+
+def test_full_recomputes_all_days(filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli) -> None:
+    """--full recomputes all, says so, and mends a view that was tampered with."""
+    filled.execute("UPDATE ledgerviews.mart_suggestions_daily_rollup SET events = 99")
+
+    done = run_cli("refresh", "--full", "--json", url=installed_url)
+
+    result = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert result["mode"] == "full"
+    assert {(r["scope"], r["reason"]) for r in result["relations"]} == {
+        ("all", "a full refresh was asked for")
+    }
+    assert filled.execute("SELECT events FROM public.mart_suggestions_daily").fetchall() == [(12,)]
+
+
+def test_contradictory_options(installed_url: str, run_cli: pg.RunCli) -> None:
+    """--full with --blocking, and a duration that is none, are usage errors."""
+    both = run_cli("refresh", "--full", "--blocking", url=installed_url)
+    never = run_cli("refresh", "--lock-timeout", "soon", url=installed_url)
+
+    assert (both.returncode, never.returncode) == (2, 2)
+    assert "not both" in both.stderr
+    assert "'soon' is no duration. Write 500ms" in never.stderr
+
+
+def test_time_outs_as_options_go_before_the_settings(installed_url: str, run_cli: pg.RunCli) -> None:
+    """--lock-timeout and --statement-timeout end a refresh that the settings would let wait."""
+    settings = {"LEDGERVIEWS_LOCK_TIMEOUT": "1h", "LEDGERVIEWS_STATEMENT_TIMEOUT": "1h"}
+    with closing(psycopg.connect(installed_url)) as other:
+        other.execute("LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE")
+        locked = run_cli("refresh", "--lock-timeout", "100ms", url=installed_url, env=settings)
+        long = run_cli("refresh", "--statement-timeout", "300ms", url=installed_url, env=settings)
+
+    assert (locked.returncode, long.returncode) == (5, 1)
+    assert "the lock time-out passed" in locked.stderr
+    assert "statement time-out passed" in long.stderr
+
+
+def test_a_check_that_fails_shows_its_rows(
+    filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
+) -> None:
+    """Exit code 1 with check, relation, count and rows in their order; readers keep the old figures."""
+    filled.execute(CHECK, ["few_events", "m.events < 13", "error"])
+    filled.execute(CHECK, ["only_warned", "m.events < 5", "warn"])
+    filled.execute(OLD_EVENT, ["2025-11-04 12:00:00"])
+
+    done = run_cli("refresh", url=installed_url)
+    as_json = json.loads(run_cli("refresh", "--json", url=installed_url).stdout)
+    logged = run_cli("runs", "2", url=installed_url)
+
+    assert done.returncode == 1
+    assert (
+        "Nothing was published: of public.mart_suggestions_daily these checks fail: few_events" in done.stderr
+    )
+    assert "public.mart_suggestions_daily, few_events (error): 1 row:\n" in done.stderr
+    assert "    created_date=2025-11-04, mode=auto, model_id=heuristic@v1, events=13, " in done.stderr
+    assert as_json["exit_code"] == 1
+    assert [(check["check"], check["failed_rows"]) for check in as_json["error"]["checks"]] == [
+        ("few_events", 1),
+        ("only_warned", 1),
+    ]
+    assert as_json["error"]["checks"][0]["sample"][0]["events"] == 13
+    assert "few_events (error): 1 row" in logged.stdout
+    assert filled.execute("SELECT events FROM public.mart_suggestions_daily").fetchall() == [(12,)]
+
+
+def test_a_check_that_only_warns(filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli) -> None:
+    """The refresh is published, the warning stands on stderr, and the rows in the JSON and the log."""
+    filled.execute(CHECK, ["only_warned", "m.events < 5", "warn"])
+    filled.execute(OLD_EVENT, ["2025-11-04 12:00:00"])
+
+    done = run_cli("refresh", "--json", url=installed_url)
+
+    result = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert "Warning: Check only_warned of public.mart_suggestions_daily fails for 1 rows" in done.stderr
+    assert [(check["check"], check["severity"]) for check in result["checks"]] == [("only_warned", "warn")]
+
+
+def test_verify_says_that_all_is_equal(
+    filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
+) -> None:
+    """How many rows of how many relations were compared; a NAME takes what it reads along; exit code 0."""
+    done = run_cli("verify", url=installed_url)
+    one = run_cli("verify", "mart_suggestions_daily", "--json", url=installed_url)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("3 rows of 3 relations compared, all equal (run 2, ")
+    assert (json.loads(one.stdout)["rows"], json.loads(one.stdout)["mode"]) == (1, "verify")
+
+
+def test_verify_tells_the_rows_that_differ(
+    filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
+) -> None:
+    """A wrong figure with the right one, a row that is missing and one that no source gives; exit code 1."""
+    filled.execute("UPDATE ledgerviews.mart_suggestions_daily_rollup SET events = 99, model_id = model_id")
+    filled.execute(
+        "INSERT INTO ledgerviews.mart_suggestions_daily_rollup (created_date, mode, model_id, events)"
+        " VALUES ('2025-11-04', 'auto', 'invented', 1)"
+    )
+    filled.execute("DELETE FROM ledgerviews.mart_suggestions_feedback_daily_rollup")
+    filled.execute("REFRESH MATERIALIZED VIEW public.mart_suggestions_daily")
+    filled.execute("REFRESH MATERIALIZED VIEW public.mart_suggestions_feedback_daily")
+
+    done = run_cli("verify", url=installed_url)
+    as_json = json.loads(run_cli("verify", "--json", url=installed_url).stdout)
+
+    assert done.returncode == 1
+    assert (
+        "created_date=2025-11-04, mode=auto, model_id=heuristic@v1: events is 99, must be 12\n" in done.stderr
+    )
+    assert (
+        "published, but no source gives it: created_date=2025-11-04, mode=auto, model_id=invented"
+        in done.stderr
+    )
+    assert (
+        "not published: created_date=2025-11-04, mode=auto, model_id=heuristic@v1, events=12" in done.stderr
+    )
+    assert "ledgerviews refresh --full" in done.stderr
+    assert as_json["error"]["differences"][0]["relation"] == "mart_suggestions_daily"
+    assert "Traceback" not in done.stderr
+
+
+def test_the_scrub_warns_of_drift(filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli) -> None:
+    """What the scrub finds is a warning on stderr, in the JSON, `runs` and `status`; --no-scrub skips it."""
+    filled.execute("UPDATE ledgerviews.relation_state SET scrubbed_to = NULL")
+    filled.execute("UPDATE ledgerviews.mart_suggestions_daily_rollup SET events = 99")
+    filled.execute("REFRESH MATERIALIZED VIEW public.mart_suggestions_daily")
+
+    without = run_cli("refresh", "--no-scrub", url=installed_url)
+    done = run_cli("refresh", "--json", url=installed_url)
+    status = run_cli("status", url=installed_url)
+    runs = run_cli("runs", url=installed_url)
+    mended = run_cli("refresh", "--json", url=installed_url)
+
+    assert "Drift" not in without.stderr
+    assert done.returncode == 0
+    assert "Warning: Drift: public.mart_suggestions_daily, days " in done.stderr
+    assert "1 rows differ" in done.stderr or "2 rows differ" in done.stderr
+    assert "public.mart_suggestions_daily" in json.loads(done.stdout)["drift"]
+    assert "Drift: run 3, " in status.stdout
+    assert "the next refresh recomputes all days: the scrub found rows" in status.stderr
+    assert "drift: public.mart_suggestions_daily" in runs.stdout
+    assert json.loads(mended.stdout)["relations"][0]["updated"] == 1
