@@ -82,12 +82,13 @@ class Session:
             self.refresh()
         elif dice < 0.12:
             self.move_clock(self.rng.choice((1, 5, 5, 24, 30)))
-        elif dice < 0.155:
-            scene = self.rng.choice(scenes.ODD if self.rng.random() < self.world.busy * 12 else scenes.USUAL)
+        elif dice < 0.17:
+            odd = self.world.busy > 0 and self.rng.random() < 0.5
+            scene = self.rng.choice(scenes.ODD if odd else scenes.USUAL)
             self.trace(f"scene: {scene.__name__}")
             self.tally.scenes[scene.__name__] += 1
             scene(self)
-        elif dice < 0.155 + self.world.busy:
+        elif dice < 0.17 + self.world.busy:
             self._alter()
         else:
             self._write()
