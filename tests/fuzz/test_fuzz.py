@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import zlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,13 +11,12 @@ import pytest
 from tests import servers as pg
 from tests.fuzz import sessions, worlds
 from tests.fuzz.refreshes import Tally
+from tests.fuzz.seeds import FIXED, random_seeds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FIXED = (1, 2, 5, 9, 12, 23)
-# The run's own number, which xdist's workers share, makes the random seeds.
-RANDOM = tuple(zlib.crc32(f"{os.environ.get(pg.RUN, '')} {number}".encode()) for number in range(2))
+RANDOM = random_seeds(os.environ.get(pg.RUN, ""))
 STEPS = 250
 
 
