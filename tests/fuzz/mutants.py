@@ -21,10 +21,10 @@ _REFRESH = "ledgerviews.refresh(text[], text, boolean, boolean, boolean, bigint)
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """A wrong engine: how it comes about, and the fixed seeds in the order in which they find it soonest."""
+    """A wrong engine: how it comes about, and the fixed seed that finds it soonest."""
 
     mutate: Callable[[psycopg.Connection], None]
-    seeds: tuple[int, ...] = ()
+    seed: int
 
     @property
     def name(self) -> str:
@@ -165,30 +165,17 @@ def reads_many_snapshots(connection: psycopg.Connection) -> None:
     rewrite(connection, _REFRESH, ("ISOLATION LEVEL REPEATABLE READ", "ISOLATION LEVEL READ COMMITTED"))
 
 
-def takes_time_from_the_session(connection: psycopg.Connection) -> None:
-    """A day is closed when it ended where the writer's session is."""
-    rewrite(connection, "ledgerviews.track(text, text, integer)", (" AT TIME ZONE ''UTC'')::date", ")::date"))
-    connection.execute(
-        "SELECT ledgerviews.track(s.source, s.tracking) FROM ledgerviews.source AS s"
-        " WHERE s.tracking <> 'none'"
-    )
-
-
-MUTANTS = tuple(
-    Mutant(mutate=mutate)
-    for mutate in (
-        logs_new_days_only,
-        resolves_the_day_in_the_trigger,
-        forgets_orphans,
-        ignores_keys_that_are_gone,
-        ignores_running_transactions,
-        trusts_triggers,
-        trusts_files,
-        leaves_triggers_ordinary,
-        logs_each_day_once,
-        counts_when_it_scans,
-        clears_the_days_of_all,
-        reads_many_snapshots,
-        takes_time_from_the_session,
-    )
+MUTANTS = (
+    Mutant(mutate=logs_new_days_only, seed=5),
+    Mutant(mutate=resolves_the_day_in_the_trigger, seed=9),
+    Mutant(mutate=forgets_orphans, seed=9),
+    Mutant(mutate=ignores_keys_that_are_gone, seed=9),
+    Mutant(mutate=ignores_running_transactions, seed=5),
+    Mutant(mutate=trusts_triggers, seed=5),
+    Mutant(mutate=trusts_files, seed=9),
+    Mutant(mutate=leaves_triggers_ordinary, seed=5),
+    Mutant(mutate=logs_each_day_once, seed=21),
+    Mutant(mutate=counts_when_it_scans, seed=9),
+    Mutant(mutate=clears_the_days_of_all, seed=9),
+    Mutant(mutate=reads_many_snapshots, seed=9),
 )
