@@ -23,7 +23,9 @@ def project(stage: Stage, connection: psycopg.Connection) -> Iterator[list[str] 
     """The command that builds the marts; None, with a line, where there is no dbt."""
     command = stage.options.dbt
     if command is None or not command.exists():
-        stage.results.say("  dbt is left out: --dbt names its command (pip install 'dbt-core<1.12' dbt-postgres)")
+        stage.results.say(
+            "  dbt is left out: --dbt names its command (pip install 'dbt-core<1.12' dbt-postgres)"
+        )
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="ledgerviews-dbt-") as parent:

@@ -13,7 +13,9 @@ _CALL = "CALL ledgerviews.refresh(NULL::text[], %s, scrub => %s)"
 _PHASES = """
 SELECT
     COALESCE(pg_catalog.sum(EXTRACT(EPOCH FROM p.recomputed_at - p.started_at)), 0)::double precision,
-    COALESCE(pg_catalog.sum(EXTRACT(EPOCH FROM p.finished_at - COALESCE(p.recomputed_at, p.started_at))), 0)::double precision,
+    COALESCE(
+        pg_catalog.sum(EXTRACT(EPOCH FROM p.finished_at - COALESCE(p.recomputed_at, p.started_at))), 0
+    )::double precision,
     COALESCE(pg_catalog.max(r.scrub_seconds), 0),
     pg_catalog.string_agg(p.scope || COALESCE(' ' || p.days, '') || '/' || p.method, ', ' ORDER BY p.position)
 FROM ledgerviews.run AS r

@@ -71,13 +71,22 @@ def _command(stage: Stage) -> None:
     scrubs: list[float] = []
     with stage.connect() as connection:
         for _ in range(max(5, stage.options.rounds)):
-            ours.append(results.command([sys.executable, "-m", "ledgerviews", "refresh"], environment=environment))
+            ours.append(
+                results.command([sys.executable, "-m", "ledgerviews", "refresh"], environment=environment)
+            )
             python.append(results.command([sys.executable, "-c", ""], environment=environment))
-            found = connection.execute("SELECT scrub_seconds FROM ledgerviews.run ORDER BY run_id DESC LIMIT 1")
+            found = connection.execute(
+                "SELECT scrub_seconds FROM ledgerviews.run ORDER BY run_id DESC LIMIT 1"
+            )
             scrubs.append(found.fetchall()[0][0] or 0.0)
     above = [one - other for one, other in zip(ours, python, strict=True)]
     out = stage.results
     out.times("whole command, nothing new, with its scrub", ours)
     out.times("python -c ''", python)
     out.times("the scrub inside", scrubs)
-    out.goal("command above Python's start, with its scrub", sorted(above)[len(above) // 2], COMMAND_GOAL_S, unit=" s")
+    out.goal(
+        "command above Python's start, with its scrub",
+        sorted(above)[len(above) // 2],
+        COMMAND_GOAL_S,
+        unit=" s",
+    )

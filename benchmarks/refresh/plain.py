@@ -16,7 +16,10 @@ MARTS = ("mart_suggestions_daily", "mart_suggestions_feedback_daily", "mart_sugg
 
 _DEFINITION = """
 SELECT pg_catalog.rtrim(pg_catalog.pg_get_viewdef(pg_catalog.to_regclass(
-    CASE WHEN r.rollup IS NULL THEN 'public.' || r.relation_name ELSE 'ledgerviews.' || r.rollup || '_whole' END
+    CASE
+        WHEN r.rollup IS NULL THEN 'public.' || r.relation_name
+        ELSE 'ledgerviews.' || r.rollup || '_whole'
+    END
 )), ';'), r.unique_key
 FROM ledgerviews.relation AS r
 WHERE r.relation_name = %s
@@ -37,9 +40,7 @@ def create(connection: psycopg.Connection) -> None:
     for mart in MARTS:
         text, key = definition(connection, mart)
         name = sql.Identifier(SCHEMA, mart)
-        connection.execute(
-            sql.SQL("CREATE MATERIALIZED VIEW {} AS ").format(name) + sql.SQL(text)  # type: ignore[arg-type]
-        )
+        connection.execute(sql.SQL("CREATE MATERIALIZED VIEW {} AS ").format(name) + sql.SQL(text))
         columns = sql.SQL(", ").join(map(sql.Identifier, key))
         connection.execute(sql.SQL("CREATE UNIQUE INDEX ON {} ({})").format(name, columns))
     connection.execute("VACUUM (ANALYZE)")
@@ -56,8 +57,6 @@ def refresh(connection: psycopg.Connection, *, schema: str = SCHEMA) -> None:
 def psql(bin_dir: Path, url: str) -> list[str]:
     """The command that refreshes the copies."""
     statements = [
-        word
-        for mart in MARTS
-        for word in ("-c", f"REFRESH MATERIALIZED VIEW CONCURRENTLY {SCHEMA}.{mart}")
+        word for mart in MARTS for word in ("-c", f"REFRESH MATERIALIZED VIEW CONCURRENTLY {SCHEMA}.{mart}")
     ]
     return [str(bin_dir / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url, *statements]

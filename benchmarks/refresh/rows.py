@@ -57,7 +57,8 @@ CREATE INDEX ON public.suggestion_feedback (event_id)
 
 _NEW = """
 CREATE TEMPORARY TABLE added AS
-SELECT pg_catalog.gen_random_uuid() AS id, e.txn_id, e.model_id, e.features_hash, e.candidates, e.mode, e.created_at
+SELECT
+    pg_catalog.gen_random_uuid() AS id, e.txn_id, e.model_id, e.features_hash, e.candidates, e.mode, e.created_at
 FROM public.suggestion_events AS e
 CROSS JOIN pg_catalog.generate_series(1, 4)
 WHERE e.created_at >= %(day)s::date AND e.created_at < %(day)s::date + 1
@@ -111,7 +112,9 @@ def add(connection: psycopg.Connection, *, events: int, day: str) -> None:
 def take_back(connection: psycopg.Connection) -> None:
     """Delete what ``add`` wrote last in this session."""
     connection.execute("DELETE FROM public.suggestion_feedback USING pg_temp.added WHERE event_id = added.id")
-    connection.execute("DELETE FROM public.suggestion_events USING pg_temp.added WHERE suggestion_events.id = added.id")
+    connection.execute(
+        "DELETE FROM public.suggestion_events USING pg_temp.added WHERE suggestion_events.id = added.id"
+    )
     connection.execute("DROP TABLE pg_temp.added")
 
 

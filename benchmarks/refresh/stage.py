@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # A server of moderate size; max_wal_size keeps checkpoints from falling into one measurement and not another.
-SETTINGS = {"shared_buffers": "1GB", "work_mem": "64MB", "maintenance_work_mem": "512MB", "max_wal_size": "8GB"}
+SETTINGS = {
+    "shared_buffers": "1GB",
+    "work_mem": "64MB",
+    "maintenance_work_mem": "512MB",
+    "max_wal_size": "8GB",
+}
 DATABASE = "bench"
 
 
