@@ -58,7 +58,8 @@ CREATE INDEX ON public.suggestion_feedback (event_id)
 _NEW = """
 CREATE TEMPORARY TABLE added AS
 SELECT
-    pg_catalog.gen_random_uuid() AS id, e.txn_id, e.model_id, e.features_hash, e.candidates, e.mode, e.created_at
+    pg_catalog.gen_random_uuid() AS id,
+    e.txn_id, e.model_id, e.features_hash, e.candidates, e.mode, e.created_at
 FROM public.suggestion_events AS e
 CROSS JOIN pg_catalog.generate_series(1, 4)
 WHERE e.created_at >= %(day)s::date AND e.created_at < %(day)s::date + 1

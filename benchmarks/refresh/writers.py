@@ -46,7 +46,9 @@ SELECT e.id, e.txn_id, 'accept', 'fuel', {}
 FROM public.suggestion_events AS e LIMIT %s
 """,
 }
-_IDS = "SELECT e.id FROM public.suggestion_events AS e WHERE e.created_at < %s ORDER BY e.created_at DESC LIMIT %s"
+_IDS = """
+SELECT e.id FROM public.suggestion_events AS e WHERE e.created_at < %s ORDER BY e.created_at DESC LIMIT %s
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
