@@ -12,6 +12,8 @@ PYTHON ?=
 VENV ?= .venv
 JOBS ?= 2
 PYTEST_ARGS ?=
+MINUTES ?= 30
+SEED ?=
 EVENTS ?= 100000
 DAYS ?= 365
 
@@ -42,6 +44,7 @@ help: ## List the targets.
 	echo "make clean-demo   remove the demo's server and all its data"
 	echo "make test         environment, lint, types, import contracts, SQL, and the whole suite"
 	echo "make lint         all of that but the suite"
+	echo "make fuzz         the refresh engine under random writers and kills, for MINUTES=30, from SEED=…"
 	echo "make format       bring the Python files into shape"
 	echo "make build        the wheel and the source distribution, in dist/"
 	echo "make lock         pin the packages anew (LOCK_ARGS=--upgrade for newer ones)"
@@ -101,6 +104,11 @@ lint: $(VENV)/.installed ## Whatever needs no server.
 	$(BIN)/sqlfluff lint --templater placeholder --exclude-rules ambiguous,references,structure ledgerviews/queries
 	$(BIN)/sqlfluff lint --exclude-rules ambiguous,capitalisation.literals,layout,references,structure \
 		ledgerviews/schema/engine
+
+# Ends at the first difference, with the seed that brings it about again.
+.PHONY: fuzz
+fuzz: $(VENV)/.installed ## The long fuzz and 100 kills, on every server.
+	@$(BIN)/python -W error -m tests.fuzz --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 .PHONY: format
 format: $(VENV)/.installed

@@ -22,6 +22,7 @@ import pytest
 from ledgerviews.config import Settings
 from ledgerviews.errors import LedgerviewsError
 from tests import servers as pg
+from tests.fuzz.seeds import FIXED, random_seeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -60,6 +61,8 @@ def pytest_report_header() -> list[str]:
     lines = [
         f"PostgreSQL: {', '.join(f'{server.full_version} ({server.host})' for server in found) or 'none'}"
     ]
+    if pg.RUN in os.environ:
+        lines.append(f"fuzz: seeds {FIXED} and, new ones, {random_seeds(os.environ[pg.RUN])}")
     if found and not any(server.version == 15 for server in found):
         lines.append(
             f"WARNING: NOT TESTED ON POSTGRESQL 15, the oldest version that is supported: no {pg.DEBIAN_15}. "

@@ -32,7 +32,7 @@ ROOT = Path(__file__).parent.parent
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 SERVERS, RUN = "LEDGERVIEWS_TEST_SERVERS", "LEDGERVIEWS_TEST_RUN"
 
-# Autovacuum would only compete with the tests, and the fuzz prepares transactions; all else is as users have it.
+# Autovacuum would only compete with the tests; the fuzz prepares transactions; all else is as users have it.
 SETTINGS = {"autovacuum": "off", "max_prepared_transactions": "16"}
 
 

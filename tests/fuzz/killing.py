@@ -17,7 +17,7 @@ import psycopg
 
 from tests import servers as pg
 from tests.fuzz import worlds
-from tests.fuzz.refreshes import PATIENCE_S, Call, Difference, Tally, compare, read
+from tests.fuzz.refreshes import PATIENCE_S, Call, DifferenceError, Tally, compare, read
 from tests.fuzz.worlds import BEGINNING, MARTS, World
 from tests.fuzz.writers import Prepared, Writer
 from tests.fuzz.writes import Write, insert_transactions
@@ -51,7 +51,7 @@ SELECT
 class Writing:
     """A thread in which two writers' transactions overlap, until it is paused."""
 
-    def __init__(self, url: str, rng: random.Random, tally: Tally) -> None:
+    def __init__(self, url: Callable[[], str], rng: random.Random, tally: Tally) -> None:
         """Start it."""
         self._url, self._rng, self._tally = url, rng, tally
         self._prepared = Prepared(allowed=True)
@@ -65,7 +65,7 @@ class Writing:
         """Return when nothing is being written; transactions may be open."""
         self._go.clear()
         if not self._idle.wait(PATIENCE_S):
-            raise Difference("the writers do not come to rest")
+            raise DifferenceError("the writers do not come to rest")
 
     def resume(self) -> None:
         """Go on."""
@@ -77,12 +77,19 @@ class Writing:
         self._end.set()
         self._go.set()
         self._thread.join(PATIENCE_S)
-        for writer in self._writers:
-            writer.connection.close()
-        with closing(psycopg.connect(self._url, autocommit=True)) as connection:
+        self._forget()
+        with (
+            suppress(psycopg.OperationalError),
+            closing(psycopg.connect(self._url(), autocommit=True)) as connection,
+        ):
             for name in self._prepared.names:
                 with suppress(psycopg.Error):
                     connection.execute(f"ROLLBACK PREPARED '{name}'".encode())
+
+    def _forget(self) -> None:
+        for writer in self._writers:
+            writer.connection.close()
+        self._writers.clear()
 
     def _write(self) -> None:
         while not self._end.is_set():
@@ -95,12 +102,12 @@ class Writing:
                     self._connect()
                 self._rng.choice(self._writers).step(BEGINNING)
             except psycopg.OperationalError:  # the server went away; its prepared transactions did not
-                self._writers.clear()
+                self._forget()
                 time.sleep(0.05)
 
     def _connect(self) -> None:
         for number in range(2):
-            connection = psycopg.connect(self._url, autocommit=True)
+            connection = psycopg.connect(self._url(), autocommit=True)
             connection.execute("SET lock_timeout = '20ms'")
             self._writers.append(
                 Writer(
@@ -113,22 +120,29 @@ class Writing:
 class Killing:
     """A database whose refreshes are ended one after the other."""
 
-    def __init__(self, url: str, seed: int, *, crash: Callable[[], None] | None = None) -> None:
-        """Build the database; ``crash`` ends the server without a word and starts it again."""
+    def __init__(self, url: str, seed: int, *, crash: Callable[[], str] | None = None) -> None:
+        """Build the database; ``crash`` ends the server without a word, starts it again and gives the URL."""
         self.url, self.rng, self.tally = url, random.Random(seed), Tally()
         self.ended: Counter[str] = Counter()
         self._crash = crash
         worlds.build(url, "current")
         with closing(self._connect()) as connection:
             worlds.prepare(connection, WORLD)
-            insert_transactions(Write(connection=connection, rng=self.rng, world=WORLD, now=BEGINNING, told=[]))
+            insert_transactions(
+                Write(connection=connection, rng=self.rng, world=WORLD, now=BEGINNING, told=[])
+            )
             connection.execute(_ROWS)
             connection.execute("CALL ledgerviews.refresh()")
-        self._writing = Writing(url, random.Random(seed), self.tally)
+        self._writing = Writing(lambda: self.url, random.Random(seed), self.tally)
 
     def close(self) -> None:
         """End the writers."""
         self._writing.close()
+
+    @property
+    def undone(self) -> dict[str, int]:
+        """How many refreshes of each kind of kill had not published yet."""
+        return {name: count for name, count in self.ended.items() if name.endswith("undone")}
 
     def kill(self, kind: str) -> None:
         """End a refresh in a kind of way while it surely runs; the next one must be right."""
@@ -145,8 +159,10 @@ class Killing:
             _wait(lambda: observer.execute(_HOLDERS).fetchone() is None, "a killed refresh holds its lock")
             run_id, state = self._last_run(observer)
             if run_id <= before and kind != "server":
-                raise Difference("a killed run is not in the log")
-            self.ended[f"{kind}: {'published before' if state == 'succeeded' and run_id > before else 'undone'}"] += 1
+                raise DifferenceError("a killed run is not in the log")
+            self.ended[
+                f"{kind}: {'published before' if state == 'succeeded' and run_id > before else 'undone'}"
+            ] += 1
             self._check(observer)
         self._writing.resume()
 
@@ -159,10 +175,10 @@ class Killing:
         self.tally.comparisons += 1
         row = observer.execute(_LEFT).fetchone()
         if row != (0, 0, 0, None):
-            raise Difference(f"open runs, temporary tables, locks, drift are left: {row}")
+            raise DifferenceError(f"open runs, temporary tables, locks, drift are left: {row}")
 
     def _arguments(self) -> str:
-        mode = self.rng.choice(("incremental", "full", "full", "verify"))
+        mode = self.rng.choice(("full", "full", "verify"))
         return f"mode => '{mode}', scrub => {self.rng.choice(('true', 'false'))}"
 
     def _kill_backend(self, observer: psycopg.Connection, function: str) -> None:
@@ -174,7 +190,11 @@ class Killing:
             call.join()
 
     def _kill_client(self, observer: psycopg.Connection) -> None:
-        environment = {**pg.clean_environment(), "PYTHONPATH": str(pg.ROOT), "LEDGERVIEWS_DATABASE_URL": self.url}
+        environment = {
+            **pg.clean_environment(),
+            "PYTHONPATH": str(pg.ROOT),
+            "LEDGERVIEWS_DATABASE_URL": self.url,
+        }
         command = [sys.executable, "-m", "ledgerviews", "refresh"]
         with subprocess.Popen(
             command, env=environment, cwd=pg.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -189,15 +209,19 @@ class Killing:
             call = Call(connection=connection, arguments=self._arguments())
             call.start()
             self._wait_until_it_runs(observer, lambda: bool(call.outcome))
-            self._crash()
+            self.url = self._crash()
             call.join()
 
     def _wait_until_it_runs(self, observer: psycopg.Connection, ended: Callable[[], bool]) -> None:
-        _wait(lambda: ended() or observer.execute(_HOLDERS).fetchone() is not None, "a refresh does not begin")
-        time.sleep(self.rng.random() ** 2 * 0.25)
+        _wait(
+            lambda: ended() or observer.execute(_HOLDERS).fetchone() is not None, "a refresh does not begin"
+        )
+        time.sleep(self.rng.random() ** 2 * 0.12)
 
     def _last_run(self, observer: psycopg.Connection) -> tuple[int, str]:
-        row = observer.execute("SELECT run_id, state FROM ledgerviews.run ORDER BY run_id DESC LIMIT 1").fetchone()
+        row = observer.execute(
+            "SELECT run_id, state FROM ledgerviews.run ORDER BY run_id DESC LIMIT 1"
+        ).fetchone()
         assert row is not None
         return int(row[0]), str(row[1])
 
@@ -209,7 +233,7 @@ def _wait(condition: Callable[[], bool], otherwise: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         if time.monotonic() > deadline:
-            raise Difference(otherwise)
+            raise DifferenceError(otherwise)
         time.sleep(0.002)
 
 
@@ -217,3 +241,5 @@ def end_postmaster(pid: int) -> None:
     """End a server as a power cut does: its processes get no chance to write anything."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+    with suppress(ChildProcessError):  # not started by this process
+        os.waitpid(pid, 0)

@@ -1,4 +1,4 @@
-"""What hides writes from triggers, or rewrites what they stand on: in a writer's transaction, or between them."""
+"""What hides writes from triggers, or rewrites what they stand on: in a transaction, or between them."""
 
 from __future__ import annotations
 
@@ -75,11 +75,18 @@ def drop_a_trigger(w: Write) -> None:
 
 def track(w: Write) -> None:
     """Whatever the tracking is, another one, or the same anew."""
-    w.run("SELECT ledgerviews.track(%s, %s, 1)", _source(w), w.rng.choice(("closed days", "every write", "none")))
+    w.run(
+        "SELECT ledgerviews.track(%s, %s, 1)",
+        _source(w),
+        w.rng.choice(("closed days", "every write", "none")),
+    )
 
 
 def track_as_before(w: Write) -> None:
-    w.run("SELECT ledgerviews.track(s.source, s.tracking, 1) FROM ledgerviews.source AS s WHERE s.tracking <> 'none'")
+    w.run(
+        "SELECT ledgerviews.track(s.source, s.tracking, 1) FROM ledgerviews.source AS s"
+        " WHERE s.tracking <> 'none'"
+    )
 
 
 def vacuum_full(w: Write) -> None:
@@ -113,7 +120,11 @@ def toggle_index(w: Write) -> None:
 
 def forget_old_runs(w: Write) -> None:
     """Also all of them: the horizon of open days must do without."""
-    w.run("DELETE FROM ledgerviews.run WHERE run_id < (SELECT max(run_id) FROM ledgerviews.run) - %s AND finished_at IS NOT NULL", w.rng.randint(-1, 3))
+    w.run(
+        "DELETE FROM ledgerviews.run WHERE run_id < (SELECT max(run_id) FROM ledgerviews.run) - %s"
+        " AND finished_at IS NOT NULL",
+        w.rng.randint(-1, 3),
+    )
 
 
 def empty_a_mart(w: Write) -> None:
@@ -128,7 +139,10 @@ def partitions(w: Write) -> None:
         )
     elif w.world.shape == "range":
         name, bounds = w.rng.choice(
-            (("events_old", "FROM (MINVALUE) TO ('2000-01-01')"), ("events_new", "FROM ('2100-01-01') TO (MAXVALUE)"))
+            (
+                ("events_old", "FROM (MINVALUE) TO ('2000-01-01')"),
+                ("events_new", "FROM ('2100-01-01') TO (MAXVALUE)"),
+            )
         )
     else:
         return
@@ -159,6 +173,6 @@ IN_A_TRANSACTION: tuple[Callable[[Write], None], ...] = (
     write_without_triggers, write_without_triggers, drop_a_trigger, partitions, partitions, new_partition,
 )  # fmt: skip
 ALONE: tuple[Callable[[Write], None], ...] = (
-    *IN_A_TRANSACTION, track, track, track, track, track_as_before, track_as_before, track_as_before, vacuum_full,
-    vacuum_freeze, cluster, rewrite, toggle_index, forget_old_runs, empty_a_mart,
+    *IN_A_TRANSACTION, track, track, track, track, track_as_before, track_as_before, track_as_before,
+    vacuum_full, vacuum_freeze, cluster, rewrite, toggle_index, forget_old_runs, empty_a_mart,
 )  # fmt: skip

@@ -15,23 +15,24 @@ if TYPE_CHECKING:
 
 
 def compare_with_oracle(connection: psycopg.Connection) -> int:
-    """Raise Difference unless every mart is what the oracle makes of the tables' rows; returns how many."""
+    """Raise DifferenceError unless every mart is what the oracle makes of the tables; returns how many."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         events: list[oracle.Event] = [
             oracle.Event(
-                id=row[0], txn_id=row[1], model_id=row[2], features_hash=row[3], candidates=row[4], mode=row[5],
-                created_at=_time(row[6]),
+                id=row[0], txn_id=row[1], model_id=row[2], features_hash=row[3], candidates=row[4],
+                mode=row[5],                 created_at=_time(row[6]),
             )
             for row in connection.execute(
-                "SELECT id, txn_id, model_id, features_hash, candidates::text, mode, fuzz.utc_text(created_at)"
-                " FROM public.suggestion_events"
+                "SELECT id, txn_id, model_id, features_hash, candidates::text, mode,"
+                " fuzz.utc_text(created_at) FROM public.suggestion_events"
             )
         ]  # fmt: skip
         answers: list[oracle.Feedback] = [
             oracle.Feedback(event_id=row[0], action=row[1], label=row[2], created_at=_time(row[3]))
             for row in connection.execute(
-                "SELECT event_id, action::text, label, fuzz.utc_text(created_at) FROM public.suggestion_feedback"
+                "SELECT event_id, action::text, label, fuzz.utc_text(created_at)"
+                " FROM public.suggestion_feedback"
             )
         ]
         published = {mart: Counter(connection.execute(f"TABLE public.{mart}".encode())) for mart in MARTS}
@@ -41,7 +42,8 @@ def compare_with_oracle(connection: psycopg.Connection) -> int:
         oracle.daily(events), oracle.feedback_daily(events, answers), oracle.kpis(events, answers),
     )  # fmt: skip
     return compare(
-        {mart: Counter(tuple(row) for row in rows) for mart, rows in zip(MARTS, expected, strict=True)}, published
+        {mart: Counter(tuple(row) for row in rows) for mart, rows in zip(MARTS, expected, strict=True)},
+        published,
     )
 
 

@@ -19,7 +19,7 @@ Rows = dict[str, Counter[tuple[Any, ...]]]
 PATIENCE_S = 60.0
 
 
-class Difference(AssertionError):
+class DifferenceError(AssertionError):
     """What is published is not what the sources give, or what must hold of a run does not."""
 
 
@@ -64,18 +64,19 @@ def read(connection: psycopg.Connection, schema: str, marts: Iterable[str]) -> R
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         return {
-            mart: Counter(connection.execute(f"SELECT * FROM {schema}.{mart}".encode()).fetchall()) for mart in marts
+            mart: Counter(connection.execute(f"SELECT * FROM {schema}.{mart}".encode()).fetchall())
+            for mart in marts
         }
 
 
 def compare(expected: Rows, published: Rows) -> int:
-    """Raise Difference unless they hold the same rows; returns how many."""
+    """Raise DifferenceError unless they hold the same rows; returns how many."""
     lines = []
     for mart, rows in expected.items():
         lines += [f"{mart} lacks {row}" for row in rows - published[mart]]
         lines += [f"{mart} wrongly has {row}" for row in published[mart] - rows]
     if lines:
-        raise Difference(f"{len(lines)} rows differ:\n" + "\n".join(lines[:12]))
+        raise DifferenceError(f"{len(lines)} rows differ:\n" + "\n".join(lines[:12]))
     return sum(rows.total() for rows in expected.values())
 
 
@@ -122,7 +123,7 @@ class Call:
         assert self.thread is not None
         self.thread.join(PATIENCE_S)
         if not self.outcome:
-            raise Difference("a refresh does not end")
+            raise DifferenceError("a refresh does not end")
         return self.outcome[0]
 
     def waits(self, observer: psycopg.Connection) -> bool:
@@ -139,7 +140,7 @@ class Call:
             if row is not None and row[0]:
                 return True
             time.sleep(0.002)
-        raise Difference("a refresh neither ends nor reaches the gate")
+        raise DifferenceError("a refresh neither ends nor reaches the gate")
 
     def _keep(self, diagnostic: psycopg.errors.Diagnostic) -> None:
         self.notices.append(diagnostic.message_primary or "")

@@ -1,4 +1,4 @@
-"""Scenes: short plays in which the writers do, in the order that matters, what chance alone seldom brings about.
+"""Scenes: short plays in which writers do, in the order that matters, what chance alone seldom brings about.
 
 Each is played with random rows, and with random steps of the other writers in between.
 """
@@ -18,6 +18,7 @@ from tests.fuzz.writes import (
     flip_an_answer,
     flip_an_event,
     move_event,
+    move_feedback,
     write_today,
 )
 
@@ -73,6 +74,19 @@ def an_event_that_moves_under_its_feedback(session: Session) -> None:
     mover.commit()
     session.refresh()
     answerer.commit()
+    session.refresh()
+
+
+def an_event_that_moves(session: Session) -> None:
+    """An event and an answer change their days; no other write hides what is forgotten."""
+    mover, _ = _two(session)
+    session.refresh()
+    mover.apply(
+        _to(move_event, session.rng.choice(session.event_ids() or [values.event_id(session.rng)])),
+        session.now,
+    )
+    mover.apply(move_feedback, session.now)
+    mover.commit()
     session.refresh()
 
 
@@ -167,7 +181,7 @@ def _untrack(source: str) -> Callable[[Write], None]:
 
 USUAL: tuple[Callable[[Session], None], ...] = (
     a_writer_over_midnight, a_late_commit_to_a_day_that_is_logged, an_event_that_moves_under_its_feedback,
-    feedback_whose_event_goes_and_comes,
+    an_event_that_moves, feedback_whose_event_goes_and_comes,
 )  # fmt: skip
 ODD: tuple[Callable[[Session], None], ...] = (
     writes_that_no_trigger_sees, writes_that_no_trigger_sees, a_truncated_table, a_log_that_is_given_up,

@@ -1,4 +1,4 @@
-"""One seed's run: writers, clock, alterations and refreshes in one thread, so that the seed tells all that happens."""
+"""One seed's run: writers, clock, alterations and refreshes in one thread, so that the seed tells all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from psycopg import errors
 
 from tests.fuzz import scenes, values, worlds
 from tests.fuzz.oddities import empty_a_mart
-from tests.fuzz.refreshes import Call, Difference, Rows, Tally, compare, marts_of, read
+from tests.fuzz.refreshes import Call, DifferenceError, Rows, Tally, compare, marts_of, read
 from tests.fuzz.worlds import BEGINNING, GATE, MARTS
 from tests.fuzz.writers import ZONES, Prepared, Writer
 from tests.fuzz.writes import Write, copy_feedback, insert_events, insert_transactions
@@ -30,7 +30,12 @@ class Session:
     """Everything that a run has open; ``step`` does one thing."""
 
     def __init__(
-        self, url: str, seed: int, *, world: worlds.World | None = None, trace: Callable[[str], None] | None = None
+        self,
+        url: str,
+        seed: int,
+        *,
+        world: worlds.World | None = None,
+        trace: Callable[[str], None] | None = None,
     ) -> None:
         """Connect, and fill the tables of a clone of the world's template."""
         self.rng = random.Random(seed)
@@ -77,12 +82,13 @@ class Session:
             self.refresh()
         elif dice < 0.12:
             self.move_clock(self.rng.choice((1, 5, 5, 24, 30)))
-        elif dice < 0.14:
-            scene = self.rng.choice(scenes.ODD if self.rng.random() < self.world.busy * 12 else scenes.USUAL)
+        elif dice < 0.17:
+            odd = self.world.busy > 0 and self.rng.random() < 0.5
+            scene = self.rng.choice(scenes.ODD if odd else scenes.USUAL)
             self.trace(f"scene: {scene.__name__}")
             self.tally.scenes[scene.__name__] += 1
             scene(self)
-        elif dice < 0.14 + self.world.busy:
+        elif dice < 0.17 + self.world.busy:
             self._alter()
         else:
             self._write()
@@ -95,7 +101,8 @@ class Session:
         self._plain("", MARTS)
         self.tally.compared += compare_with_oracle(self.observer)
         for scope, count in self.observer.execute(
-            "SELECT scope, count(*) FROM ledgerviews.run_relation WHERE relation_name <> 'mart_suggestions_kpis' GROUP BY 1"
+            "SELECT scope, count(*) FROM ledgerviews.run_relation"
+            " WHERE relation_name <> 'mart_suggestions_kpis' GROUP BY 1"
         ):
             self.tally.scopes[scope] += count
 
@@ -120,7 +127,9 @@ class Session:
 
     def event_ids(self) -> list[str]:
         """The ids that there are."""
-        rows = self.observer.execute("SELECT event_id::text FROM fuzz.stg_suggestion_events ORDER BY event_id")
+        rows = self.observer.execute(
+            "SELECT event_id::text FROM fuzz.stg_suggestion_events ORDER BY event_id"
+        )
         return [row[0] for row in rows]
 
     def _alter(self, *, without: Callable[[Write], None] | None = None) -> None:
@@ -147,7 +156,10 @@ class Session:
     def refresh(self) -> None:
         """Refresh in some way, and compare."""
         kind = self.rng.choice(
-            ("all",) * 8 + ("single",) * 5 + ("paused",) * 5 + ("full", "verify", "blocking", "killed", "check")
+            ("all",) * 8
+            + ("single",) * 5
+            + ("paused",) * 5
+            + ("full", "verify", "blocking", "killed", "check")
         )
         scrub = self.rng.choice(("true", "false"))
         self.trace(f"refresh: {kind}, scrub {scrub}")
@@ -173,7 +185,7 @@ class Session:
             self._failed(error, "upstream => False" in arguments)
 
     def _paused(self, arguments: str, kind: str) -> None:
-        """Hold a refresh at its snapshot while writers go on; let it go on, or end its session or statement."""
+        """Hold a refresh at its snapshot while writers go on; then let it go on, or end it."""
         self.gate.execute("SELECT pg_advisory_lock(%s)", [GATE])
         connection = self._connect()
         call = Call(connection=connection, arguments=arguments)
@@ -181,13 +193,7 @@ class Session:
         waits = call.waits(self.observer)
         try:
             expected = self._expected(MARTS) if waits else None
-            for _ in range(self.rng.randint(2, 8)):
-                if self.rng.random() < 0.1:
-                    self.move_clock(self.rng.choice((5, 24)))
-                elif self.rng.random() < self.world.busy * 2:
-                    self._alter(without=empty_a_mart)
-                else:
-                    self._write()
+            self._meanwhile()
             if kind == "killed":
                 end = self.rng.choice(("pg_terminate_backend", "pg_cancel_backend"))
                 delay = self.rng.choice((None, 0.01, 0.05))
@@ -214,9 +220,19 @@ class Session:
         else:
             self._failed(error, unpopulated=False)
 
+    def _meanwhile(self) -> None:
+        for _ in range(self.rng.randint(2, 8)):
+            if self.rng.random() < 0.1:
+                self.move_clock(self.rng.choice((5, 24)))
+            elif self.rng.random() < self.world.busy * 2:
+                self._alter(without=empty_a_mart)
+            else:
+                self._write()
+
     def _failing_check(self) -> None:
         self.main.execute(
-            "INSERT INTO ledgerviews.relation_check (schema_name, relation_name, check_name, kind, expression, severity)"
+            "INSERT INTO ledgerviews.relation_check"
+            " (schema_name, relation_name, check_name, kind, expression, severity)"
             " VALUES ('public', 'mart_suggestions_kpis', 'fuzz', 'expression', 'false', 'error')"
         )
         call = Call(connection=self.main, arguments="mode => 'full'")
@@ -227,15 +243,17 @@ class Session:
             self._unchanged()
         elif error is not None:
             self._failed(error, unpopulated=False)
-        elif self.main.execute("SELECT EXISTS (SELECT FROM public.mart_suggestions_kpis)").fetchone() == (True,):
-            raise Difference("a refresh published what its check refuses")
+        elif self.main.execute("SELECT EXISTS (SELECT FROM public.mart_suggestions_kpis)").fetchone() == (
+            True,
+        ):
+            raise DifferenceError("a refresh published what its check refuses")
         else:
             self.tally.refreshes["full"] += 1
             self._compare(MARTS, None)
 
-    def _failed(self, error: psycopg.Error, unpopulated: bool) -> None:  # noqa: FBT001
+    def _failed(self, error: psycopg.Error, unpopulated: bool) -> None:
         if error.sqlstate == "LV002":
-            raise Difference(f"verify: {error}") from error
+            raise DifferenceError(f"verify: {error}") from error
         if not isinstance(error, _MAY_FAIL) and not (
             unpopulated and isinstance(error, errors.ObjectNotInPrerequisiteState)
         ):
@@ -270,9 +288,9 @@ class Session:
             " (SELECT count(*) FROM ledgerviews.run WHERE state IN ('waiting', 'running'))"
         ).fetchone()
         if row is None or row[0] is not None:
-            raise Difference(f"the scrub raised an alarm: {row and row[0]}")
+            raise DifferenceError(f"the scrub raised an alarm: {row and row[0]}")
         if row[1]:
-            raise Difference(f"{row[1]} runs are not closed")
+            raise DifferenceError(f"{row[1]} runs are not closed")
 
     def _unchanged(self, but: tuple[str, ...] = ()) -> None:
         """What was not refreshed is as it was."""
@@ -280,7 +298,9 @@ class Session:
         compare(kept, read(self.observer, "public", kept))
 
     def _state_of_last_run(self) -> str:
-        row = self.observer.execute("SELECT state FROM ledgerviews.run ORDER BY run_id DESC LIMIT 1").fetchone()
+        row = self.observer.execute(
+            "SELECT state FROM ledgerviews.run ORDER BY run_id DESC LIMIT 1"
+        ).fetchone()
         return "" if row is None else str(row[0])
 
     # Beginning ---------------------------------------------------------------------------------------
@@ -320,7 +340,7 @@ def run(
     world: worlds.World | None = None,
     trace: Callable[[str], None] | None = None,
 ) -> Tally:
-    """Take the steps of a seed, or fewer where the time ``until`` comes first; raises Difference."""
+    """Take the steps of a seed, or fewer where the time ``until`` comes first; raises DifferenceError."""
     session = Session(url, seed, world=world, trace=trace)
     try:
         for _ in range(steps):

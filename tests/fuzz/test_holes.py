@@ -19,7 +19,8 @@ _ROWS = """
 INSERT INTO public.transactions (id, user_id, date, amount, month) VALUES (1, 1, '2026-01-01', 1, '2026-01');
 INSERT INTO public.suggestion_events (txn_id, candidates, mode, created_at)
 SELECT 1, '[]', 'auto', timestamp '2026-01-01 12:00' + i * interval '1 day' FROM generate_series(0, 4) AS i;
-INSERT INTO public.suggestion_feedback (txn_id, action, label, created_at) VALUES (1, 'accept', 'a', '2025-12-01 12:00+00');
+INSERT INTO public.suggestion_feedback (txn_id, action, label, created_at)
+VALUES (1, 'accept', 'a', '2025-12-01 12:00+00');
 CALL ledgerviews.refresh();
 """
 
@@ -39,7 +40,7 @@ def verify(connection: psycopg.Connection) -> None:
 
 @pytest.mark.parametrize("tracking", ["closed days", "every write"])
 def test_a_log_that_is_given_up_forgets_no_day(installed_url: str, connect: Connect, tracking: str) -> None:
-    """A day that lost all rows before the triggers were taken off is not kept: the first scan cannot miss it."""
+    """A day that lost all its rows before the triggers were taken off is not kept."""
     connection = connect(installed_url)
     run(connection, f"SELECT ledgerviews.track('{EVENTS}', '{tracking}')", _ROWS)
     run(
@@ -126,6 +127,8 @@ def test_an_unlogged_source_is_not_tracked(installed_url: str, connect: Connect,
         "ALTER TABLE public.suggestion_feedback SET UNLOGGED",
         *(["ALTER TABLE public.suggestion_events SET UNLOGGED"] if source == EVENTS else []),
     )
-    problem = connection.execute("SELECT problem FROM ledgerviews.source_now WHERE source = %s", [source]).fetchone()
+    problem = connection.execute(
+        "SELECT problem FROM ledgerviews.source_now WHERE source = %s", [source]
+    ).fetchone()
 
     assert problem == ("it is unlogged, and a crash empties it in silence",)

@@ -76,7 +76,9 @@ def event(rng: random.Random, now: datetime, world: World) -> tuple[Any, ...]:
 
 def feedback(rng: random.Random, now: datetime, world: World) -> tuple[Any, ...]:
     """A row of suggestion_feedback: id, event_id, txn_id, action, label, created_at."""
-    action = rng.choice(("accept", "reject") if world.shape == "older" else ("accept", "reject", "undo", "odd"))
+    action = rng.choice(
+        ("accept", "reject") if world.shape == "older" else ("accept", "reject", "undo", "odd")
+    )
     label = rng.choice(("a", "accept", "undo", "groceries"))
     at = zoned(time(rng, now), zone=world.shape != "older")
     return (feedback_id(rng), event_target(rng, world), txn_id(rng), action, label, at)

@@ -34,16 +34,19 @@ _INSTRUMENT = """
 CREATE SCHEMA fuzz;
 CREATE SEQUENCE fuzz.hours MINVALUE 0 START 0;
 SELECT setval('fuzz.hours', 0);
--- A sequence is the same for every snapshot at once, as a clock is. It stands still unless it is moved, so that
--- a seed does the same at any hour.
+-- A sequence is the same for every snapshot at once, as a clock is. It stands still unless it is moved, so
+-- that a seed does the same at any hour.
 CREATE FUNCTION fuzz.clock() RETURNS timestamptz LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
-    RETURN timestamptz '2031-03-09 20:00:00+00' + (SELECT s.last_value FROM fuzz.hours AS s) * interval '1 hour';
+    RETURN timestamptz '2031-03-09 20:00:00+00'
+        + (SELECT s.last_value FROM fuzz.hours AS s) * interval '1 hour';
 END $$;
-CREATE FUNCTION fuzz.utc_text(value timestamp) RETURNS text LANGUAGE sql SET DateStyle = 'ISO' RETURN value::text;
+CREATE FUNCTION fuzz.utc_text(value timestamp) RETURNS text LANGUAGE sql SET DateStyle = 'ISO'
+RETURN value::text;
 CREATE FUNCTION fuzz.utc_text(value timestamptz) RETURNS text LANGUAGE sql SET DateStyle = 'ISO'
 RETURN (value AT TIME ZONE 'UTC')::text;
-CREATE FUNCTION fuzz.gate() RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog SET lock_timeout = 0 AS $$
+CREATE FUNCTION fuzz.gate() RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog SET lock_timeout = 0 AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(4711);
 END $$;
@@ -75,8 +78,10 @@ CREATE TABLE public.suggestion_events (
     model_id varchar, features_hash varchar, candidates jsonb NOT NULL, mode varchar,
     created_at timestamp
 ) PARTITION BY RANGE (created_at);
-CREATE TABLE public.events_old PARTITION OF public.suggestion_events FOR VALUES FROM (MINVALUE) TO ('2000-01-01');
-CREATE TABLE public.events_new PARTITION OF public.suggestion_events FOR VALUES FROM ('2100-01-01') TO (MAXVALUE);
+CREATE TABLE public.events_old PARTITION OF public.suggestion_events
+    FOR VALUES FROM (MINVALUE) TO ('2000-01-01');
+CREATE TABLE public.events_new PARTITION OF public.suggestion_events
+    FOR VALUES FROM ('2100-01-01') TO (MAXVALUE);
 CREATE TABLE public.events_rest PARTITION OF public.suggestion_events DEFAULT;
 CREATE INDEX ON public.suggestion_events (created_at);
 CREATE INDEX ON public.suggestion_events (id);
@@ -84,8 +89,10 @@ CREATE TABLE public.suggestion_feedback (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(), event_id uuid,
     txn_id integer NOT NULL, action varchar, label varchar(128), created_at timestamptz
 ) PARTITION BY HASH (id);
-CREATE TABLE public.feedback_0 PARTITION OF public.suggestion_feedback FOR VALUES WITH (MODULUS 2, REMAINDER 0);
-CREATE TABLE public.feedback_1 PARTITION OF public.suggestion_feedback FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+CREATE TABLE public.feedback_0 PARTITION OF public.suggestion_feedback
+    FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE public.feedback_1 PARTITION OF public.suggestion_feedback
+    FOR VALUES WITH (MODULUS 2, REMAINDER 1);
 """
 
 
@@ -165,7 +172,8 @@ def instrument(connection: psycopg.Connection) -> None:
         (taken, f"{taken} PERFORM fuzz.gate();"),
     )
     connection.execute(
-        "SELECT ledgerviews.track(s.source, s.tracking) FROM ledgerviews.source AS s WHERE s.tracking <> 'none'"
+        "SELECT ledgerviews.track(s.source, s.tracking) FROM ledgerviews.source AS s"
+        " WHERE s.tracking <> 'none'"
     )
 
 

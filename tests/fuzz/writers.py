@@ -1,8 +1,7 @@
-"""Writers whose transactions overlap: each keeps its own open over several steps, or prepares it and goes on."""
+"""Writers whose transactions overlap: each keeps its own open over several steps, or prepares it."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from tests.fuzz.writes import USUAL, Write
 
 if TYPE_CHECKING:
     import random
+    from collections import Counter
     from collections.abc import Callable
     from datetime import datetime
 
@@ -170,4 +170,4 @@ class Writer:
     def _execute(self, text: str) -> None:
         self.told.append(text)
         self.connection.execute(text.encode())
-        self.done[text.split()[0].lower()] += 1
+        self.done[text.split(maxsplit=1)[0].lower()] += 1

@@ -53,7 +53,9 @@ class Write:
 
     def answers(self) -> list[tuple[Any, ...]]:
         """Some rows, whose ids differ."""
-        return list({row[0]: row for row in (self.feedback() for _ in range(self.rng.randint(2, 5)))}.values())
+        return list(
+            {row[0]: row for row in (self.feedback() for _ in range(self.rng.randint(2, 5)))}.values()
+        )
 
     def event_time(self) -> str | None:
         """A random time."""
@@ -85,11 +87,15 @@ def insert_event(w: Write) -> None:
 
 def insert_events(w: Write) -> None:
     item, text = _rows(w.events(), "public.suggestion_events", _EVENT_COLUMNS)
-    w.run(f"{_EVENTS} SELECT r.id, r.txn_id, r.model_id, r.candidates, r.mode, r.created_at FROM {item}", text)
+    w.run(
+        f"{_EVENTS} SELECT r.id, r.txn_id, r.model_id, r.candidates, r.mode, r.created_at FROM {item}", text
+    )
 
 
 def copy_events(w: Write) -> None:
-    with w.connection.cursor().copy(f"COPY public.suggestion_events ({_EVENT_COLUMNS}) FROM STDIN".encode()) as c:
+    with w.connection.cursor().copy(
+        f"COPY public.suggestion_events ({_EVENT_COLUMNS}) FROM STDIN".encode()
+    ) as c:
         for row in w.events():
             c.write_row(row)
 
@@ -98,7 +104,9 @@ def upsert_event(w: Write) -> None:
     if not w.world.unique:
         return insert_event(w)
     changed = w.rng.choice(("created_at = excluded.created_at", "mode = 'model'", "candidates = '[]'"))
-    return w.run(f"{_EVENTS} VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO UPDATE SET {changed}", *w.event())
+    return w.run(
+        f"{_EVENTS} VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO UPDATE SET {changed}", *w.event()
+    )
 
 
 def merge_events(w: Write) -> None:
@@ -151,7 +159,9 @@ def move_events_a_day(w: Write) -> None:
 
 
 def touch_event(w: Write) -> None:
-    changed = w.rng.choice(("candidates = '[1, 2]'", "mode = 'auto'", "model_id = NULL", "txn_id = 1", "id = id"))
+    changed = w.rng.choice(
+        ("candidates = '[1, 2]'", "mode = 'auto'", "model_id = NULL", "txn_id = 1", "id = id")
+    )
     w.run(f"UPDATE public.suggestion_events SET {changed} WHERE id = %s", w.event_id())
 
 
@@ -188,7 +198,8 @@ def bring_back_event(w: Write) -> None:
 def delete_answered_event(w: Write) -> None:
     """An event that feedback points at."""
     w.run(
-        "DELETE FROM public.suggestion_events WHERE id = (SELECT f.event_id FROM public.suggestion_feedback AS f"
+        "DELETE FROM public.suggestion_events"
+        " WHERE id = (SELECT f.event_id FROM public.suggestion_feedback AS f"
         " JOIN public.suggestion_events AS e ON e.id = f.event_id ORDER BY f.id OFFSET %s LIMIT 1)",
         w.rng.randrange(6),
     )
@@ -254,11 +265,17 @@ def repoint_feedback(w: Write) -> None:
 
 
 def repoint_all_of_an_event(w: Write) -> None:
-    w.run("UPDATE public.suggestion_feedback SET event_id = %s WHERE event_id = %s", w.event_id(), w.event_id())
+    w.run(
+        "UPDATE public.suggestion_feedback SET event_id = %s WHERE event_id = %s", w.event_id(), w.event_id()
+    )
 
 
 def move_feedback(w: Write) -> None:
-    w.run("UPDATE public.suggestion_feedback SET created_at = %s WHERE id = %s", w.feedback_time(), w.feedback_id())
+    w.run(
+        "UPDATE public.suggestion_feedback SET created_at = %s WHERE id = %s",
+        w.feedback_time(),
+        w.feedback_id(),
+    )
 
 
 def touch_feedback(w: Write) -> None:
@@ -275,10 +292,11 @@ def delete_feedback_of_an_event(w: Write) -> None:
 
 
 USUAL: tuple[Callable[[Write], None], ...] = (
-    insert_event, insert_event, insert_events, copy_events, upsert_event, upsert_event, merge_events, delete_event,
-    delete_event, delete_event_day, delete_transaction, insert_transactions, insert_transactions, move_event,
-    move_event, move_events_a_day, touch_event, rekey_event, rekey_event, swap_events, delete_and_insert_event,
-    bring_back_event, bring_back_event, delete_answered_event, insert_feedback, insert_feedback, insert_answers, copy_feedback, upsert_feedback, repoint_feedback,
-    repoint_feedback, repoint_all_of_an_event, move_feedback, touch_feedback, delete_feedback, delete_feedback,
-    delete_feedback_of_an_event,
+    insert_event, insert_event, insert_events, copy_events, upsert_event, upsert_event,
+    merge_events, delete_event, delete_event, delete_event_day, delete_transaction,
+    insert_transactions, insert_transactions, move_event, move_event, move_events_a_day,
+    touch_event, rekey_event, rekey_event, swap_events, delete_and_insert_event, bring_back_event,
+    bring_back_event, delete_answered_event, insert_feedback, insert_feedback, insert_answers,
+    copy_feedback, upsert_feedback, repoint_feedback, repoint_feedback, repoint_all_of_an_event,
+    move_feedback, touch_feedback, delete_feedback, delete_feedback, delete_feedback_of_an_event,
 )  # fmt: skip

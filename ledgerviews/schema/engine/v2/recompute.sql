@@ -33,8 +33,15 @@ CREATE FUNCTION ledgerviews.fill(rollup text, lo date, hi date, nested boolean) 
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $body$
+DECLARE
+    v_workers text := pg_catalog.current_setting('max_parallel_workers_per_gather');
 BEGIN
-    IF nested THEN
+    IF nested AND LEAST(hi, (pg_catalog.now() AT TIME ZONE 'UTC')::date + 1) - lo <= 7 THEN
+        -- Starting workers takes longer than they save on a few days, the more so on a busy server.
+        PERFORM pg_catalog.set_config('max_parallel_workers_per_gather', '0', true);
+        PERFORM ledgerviews.fill_nested(rollup, lo, hi);
+        PERFORM pg_catalog.set_config('max_parallel_workers_per_gather', v_workers, true);
+    ELSIF nested THEN
         PERFORM ledgerviews.fill_nested(rollup, lo, hi);
     ELSE
         EXECUTE pg_catalog.format('INSERT INTO pg_temp.ledgerviews_fresh SELECT * FROM ledgerviews.%I($1, $2)', rollup || '_days')
@@ -119,9 +126,14 @@ BEGIN
         AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (v_mart.unique_key);
     v_difference.updated := 0;
     IF v_set IS NOT NULL THEN
+        -- The bounds say nothing new: they keep the planner from reading the whole rollup for some of its days.
         EXECUTE pg_catalog.format(
             'UPDATE ledgerviews.%I AS t SET %s FROM pg_temp.ledgerviews_fresh AS f WHERE %s AND f.* OPERATOR(pg_catalog.*<>) t.*',
-            v_mart.rollup, v_set, v_same);
+            v_mart.rollup, v_set, v_same)
+            || CASE WHEN ranges IS NULL THEN '' ELSE
+                pg_catalog.format(
+                    ' AND t.%1$I >= %2$L::pg_catalog.date AND t.%1$I < %3$L::pg_catalog.date', v_mart.day_column,
+                    COALESCE(pg_catalog.lower(ranges), '-infinity'), COALESCE(pg_catalog.upper(ranges), 'infinity')) END;
         GET DIAGNOSTICS v_difference.updated = ROW_COUNT;
     END IF;
     EXECUTE pg_catalog.format(

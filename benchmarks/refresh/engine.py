@@ -1,0 +1,51 @@
+"""Calling the engine from an open session, and reading from its log what the time went into."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .results import timed
+
+if TYPE_CHECKING:
+    import psycopg
+
+_CALL = "CALL ledgerviews.refresh(NULL::text[], %s, scrub => %s)"
+_PHASES = """
+SELECT
+    COALESCE(pg_catalog.sum(EXTRACT(EPOCH FROM p.recomputed_at - p.started_at)), 0)::double precision,
+    COALESCE(
+        pg_catalog.sum(EXTRACT(EPOCH FROM p.finished_at - COALESCE(p.recomputed_at, p.started_at))), 0
+    )::double precision,
+    COALESCE(pg_catalog.max(r.scrub_seconds), 0),
+    pg_catalog.string_agg(p.scope || COALESCE(' ' || p.days, '') || '/' || p.method, ', ' ORDER BY p.position)
+FROM ledgerviews.run AS r
+JOIN ledgerviews.run_relation AS p USING (run_id)
+WHERE r.run_id = %s
+"""
+
+
+def call(
+    connection: psycopg.Connection,
+    into: list[float] | None = None,
+    *,
+    mode: str = "incremental",
+    scrub: bool = False,
+) -> int:
+    """Refresh all marts; returns the run's number."""
+    with timed([] if into is None else into):
+        found = connection.execute(_CALL, [mode, scrub]).fetchall()
+    return int(found[0][0])
+
+
+def phases(connection: psycopg.Connection, run_id: int) -> tuple[float, float, float, str]:
+    """Seconds of recomputing, of refreshing the views and of the scrub, and what was done, in words."""
+    found: Any = connection.execute(_PHASES, [run_id]).fetchall()[0]
+    return found[0], found[1], found[2], found[3]
+
+
+def track(connection: psycopg.Connection, tracking: str) -> None:
+    """Track both sources that way, and have the refresh that begins it done."""
+    for source in ("public.suggestion_events", "public.suggestion_feedback"):
+        connection.execute("SELECT ledgerviews.track(%s, %s)", [source, tracking])
+    call(connection)
+    call(connection)

@@ -1,0 +1,92 @@
+"""What a refresh costs after 0.1 % new events on the last day, and after nothing, beside a full one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from . import engine, plain, results, rows
+
+if TYPE_CHECKING:
+    from .stage import Stage
+
+LARGE = 5_000_000  # events from which the goal of 10 million counts
+CHANGED_GOAL, CHANGED_GOAL_LARGE = 0.06, 0.02
+NOTHING_GOAL = {"closed days": 0.03, "every write": 0.005}
+COMMAND_GOAL_S = 0.3
+
+
+def measure(stage: Stage) -> None:
+    """Measure with either tracking; the bare refresh is part of each round."""
+    stage.results.say("incremental: 0.1 % new events, a third of them with feedback, on the last day")
+    for tracking in NOTHING_GOAL:
+        _tracked(stage, tracking)
+
+
+def _tracked(stage: Stage, tracking: str) -> None:
+    out = stage.results
+    changed: list[float] = []
+    bare: list[float] = []
+    nothing: list[float] = []
+    scrubs: list[float] = []
+    recomputed: list[float] = []
+    published: list[float] = []
+    done = ""
+    with stage.connect() as writer, stage.connect() as connection:
+        engine.track(connection, tracking)
+        events = max(1, stage.options.events // 1000)
+        for _ in range(stage.options.rounds):
+            rows.add(writer, events=events, day=stage.last_day)
+            run_id = engine.call(connection, changed)
+            recompute, publish, _, done = engine.phases(connection, run_id)
+            recomputed.append(recompute)
+            published.append(publish)
+            with results.timed(bare):
+                plain.refresh(connection)
+            for _ in range(3):
+                engine.call(connection, nothing)
+            scrubs.append(engine.phases(connection, engine.call(connection, scrub=True))[2])
+            rows.take_back(writer)
+            engine.call(connection)
+        idle = engine.phases(connection, engine.call(connection))[3]
+    out.say(f" tracking {tracking!r}; new rows: {done}; nothing new: {idle}")
+    out.times("three bare REFRESH … CONCURRENTLY, plain definitions", bare)
+    out.times("CALL after 0.1 % new", changed)
+    out.times("  of which recompute", recomputed)
+    out.times("  of which views and checks", published)
+    out.times("CALL with nothing new", nothing)
+    out.times("scrub after it, not counted", scrubs)
+    goal = CHANGED_GOAL_LARGE if stage.options.events >= LARGE else CHANGED_GOAL
+    out.goal("0.1 % new / bare", results.ratio(changed, bare), goal)
+    out.goal("nothing new / bare", results.ratio(nothing, bare), NOTHING_GOAL[tracking])
+    _command(stage)
+
+
+def _command(stage: Stage) -> None:
+    """The whole command with nothing new."""
+    environment = {**os.environ, "LEDGERVIEWS_DATABASE_URL": stage.server.url("bench")}
+    ours: list[float] = []
+    python: list[float] = []
+    scrubs: list[float] = []
+    with stage.connect() as connection:
+        for _ in range(max(5, stage.options.rounds)):
+            ours.append(
+                results.command([sys.executable, "-m", "ledgerviews", "refresh"], environment=environment)
+            )
+            python.append(results.command([sys.executable, "-c", ""], environment=environment))
+            found = connection.execute(
+                "SELECT scrub_seconds FROM ledgerviews.run ORDER BY run_id DESC LIMIT 1"
+            )
+            scrubs.append(found.fetchall()[0][0] or 0.0)
+    above = [one - other for one, other in zip(ours, python, strict=True)]
+    out = stage.results
+    out.times("whole command, nothing new, with its scrub", ours)
+    out.times("python -c ''", python)
+    out.times("the scrub inside", scrubs)
+    out.goal(
+        "command above Python's start, with its scrub",
+        sorted(above)[len(above) // 2],
+        COMMAND_GOAL_S,
+        unit=" s",
+    )
