@@ -9,6 +9,14 @@ import click
 from ledgerviews.cli import options, output
 from ledgerviews.config import TRACKING
 
+_attempts = click.option(
+    "--attempts",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="How often to try for a tenth of a second, where the table is in use.",
+)
+
 
 @click.group()
 def tracking() -> None:
@@ -57,33 +65,31 @@ def status(*, as_json: bool) -> None:
     type=click.Choice([name.replace(" ", "-") for name in TRACKING if name != "none"]),
     help="What is logged.  [default: LEDGERVIEWS_TRACKING, else closed-days]",
 )
-@options.lock_timeout
-def install(*, names: tuple[str, ...], mode: str | None, lock_timeout: int | None) -> None:
+@_attempts
+def install(*, names: tuple[str, ...], mode: str | None, attempts: int) -> None:
     """Put the triggers on SOURCE; without a SOURCE, on all.
 
     Who may: a role with the rights of the table's owner and of the engine's. It never holds writers up: it
     waits a tenth of a second for the table, and tries again. The next refresh recomputes all.
     """
-    settings = options.settings(lock_timeout_ms=lock_timeout)
+    settings = options.settings()
     wanted = (mode or (settings.tracking if settings.tracking != "none" else TRACKING[0])).replace("-", " ")
-    _change(names, wanted, lock_timeout)
+    _change(names, wanted, attempts)
 
 
 @tracking.command(epilog="Example: ledgerviews tracking remove public.orders")
 @click.argument("names", nargs=-1, metavar="[SOURCE]...")
-@options.lock_timeout
-def remove(*, names: tuple[str, ...], lock_timeout: int | None) -> None:
+@_attempts
+def remove(*, names: tuple[str, ...], attempts: int) -> None:
     """Take the triggers off SOURCE; without a SOURCE, off all. Each refresh then scans the table."""
-    _change(names, "none", lock_timeout)
+    _change(names, "none", attempts)
 
 
-def _change(names: tuple[str, ...], wanted: str, lock_timeout: int | None) -> None:
+def _change(names: tuple[str, ...], wanted: str, attempts: int) -> None:
     from ledgerviews.refresh import sources  # noqa: PLC0415 (loads the database driver)
 
     with output.terminated_as_interrupted(), output.progress("tracking") as progress:
-        changed, same = sources.track(
-            options.settings(lock_timeout_ms=lock_timeout), names, wanted, progress=progress
-        )
+        changed, same = sources.track(options.settings(), names, wanted, attempts=attempts, progress=progress)
     said = "not tracked (each refresh scans it)" if wanted == "none" else f"tracked: {wanted}"
     for source in changed:
         click.echo(f"{source.source} is now {said}.")

@@ -94,7 +94,12 @@ def chosen(found: Sequence[Source], names: Sequence[str]) -> list[Source]:
 
 
 def track(
-    settings: Settings, names: Sequence[str], tracking: str, *, progress: Callable[[str], None]
+    settings: Settings,
+    names: Sequence[str],
+    tracking: str,
+    *,
+    attempts: int,
+    progress: Callable[[str], None],
 ) -> tuple[list[Source], list[Source]]:
     """Have writes to the sources tracked so, or not (``none``); gives those changed, and those that were so.
 
@@ -111,7 +116,10 @@ def track(
             _require_owner(source)
         for source in changed:
             progress(f"{source.source}: {_SAID[tracking]}")
-            connection.execute("SELECT ledgerviews.track(%s::text, %s::text)", [source.source, tracking])
+            connection.execute(
+                "SELECT ledgerviews.track(%s::text, %s::text, %s::integer)",
+                [source.source, tracking, attempts],
+            )
     return changed, [one for one in all_of_them if one not in changed]
 
 

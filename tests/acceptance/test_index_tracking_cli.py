@@ -221,6 +221,21 @@ def test_tracking_is_taken_off_and_put_on(installed_url: str, connect: Connect, 
     assert [source["tracking"] for source in status["sources"]] == ["every write"] * 2
 
 
+def test_tracking_gives_way_to_writers(installed_url: str, connect: Connect, run_cli: pg.RunCli) -> None:
+    """Where a transaction holds the table at each attempt: exit code 5, what to look at, all as before."""
+    with closing(psycopg.connect(installed_url)) as other:
+        other.execute("LOCK TABLE public.suggestion_events IN ROW EXCLUSIVE MODE")
+        done = run_cli("tracking", "remove", "--attempts", "2", url=installed_url)
+
+    assert done.returncode == 5
+    assert "public.suggestion_events was in use at each of 2 attempts" in done.stderr
+    assert "pg_stat_activity" in done.stderr
+    assert connect(installed_url).execute(TRIGGERS).fetchall() == [
+        ("suggestion_events", 3, True),
+        ("suggestion_feedback", 3, True),
+    ]
+
+
 def test_an_unknown_source_is_a_usage_error(installed_url: str, run_cli: pg.RunCli) -> None:
     """The sources that there are are listed."""
     done = run_cli("tracking", "remove", "public.nope", url=installed_url)
