@@ -80,6 +80,9 @@ def main() -> int:
         print(
             f"{', '.join(f'PostgreSQL {server.full_version}' for server in found)}; seeds from {options.seed}"
         )
+        for server in found:  # one by one: Alembic has one context in a process
+            for shape in worlds.SHAPES:
+                worlds.template(server, shape)
         half = time.monotonic() + options.minutes * 30
         for server in found:
             print(f"{server.name}, kills: {kill(server, options.seed, options.kills, half)}", flush=True)

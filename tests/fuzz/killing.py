@@ -120,8 +120,8 @@ class Writing:
 class Killing:
     """A database whose refreshes are ended one after the other."""
 
-    def __init__(self, url: str, seed: int, *, crash: Callable[[], str] | None = None) -> None:
-        """Build the database; ``crash`` ends the server without a word, starts it again and gives the URL."""
+    def __init__(self, url: str, seed: int, *, crash: Callable[[int], str] | None = None) -> None:
+        """Build the database; ``crash`` ends the server and a backend, starts it and gives the URL."""
         self.url, self.rng, self.tally = url, random.Random(seed), Tally()
         self.ended: Counter[str] = Counter()
         self._crash = crash
@@ -209,7 +209,7 @@ class Killing:
             call = Call(connection=connection, arguments=self._arguments())
             call.start()
             self._wait_until_it_runs(observer, lambda: bool(call.outcome))
-            self.url = self._crash()
+            self.url = self._crash(call.pid)
             call.join()
 
     def _wait_until_it_runs(self, observer: psycopg.Connection, ended: Callable[[], bool]) -> None:
@@ -237,9 +237,13 @@ def _wait(condition: Callable[[], bool], otherwise: str) -> None:
         time.sleep(0.002)
 
 
-def end_postmaster(pid: int) -> None:
-    """End a server as a power cut does: its processes get no chance to write anything."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+def end_server(postmaster: int, backend: int) -> None:
+    """End a server in the middle of what a backend does: with no chance to write anything, as in a power cut.
+
+    A backend outlives its postmaster's SIGKILL until it next waits, so it gets its own.
+    """
+    for pid in (backend, postmaster):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     with suppress(ChildProcessError):  # not started by this process
-        os.waitpid(pid, 0)
+        os.waitpid(postmaster, 0)

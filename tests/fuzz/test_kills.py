@@ -13,7 +13,7 @@ import pytest
 
 from ledgerviews.dev.folder import Folder
 from ledgerviews.dev.server import Server, stop
-from tests.fuzz.killing import KINDS, Killing, end_postmaster
+from tests.fuzz.killing import KINDS, Killing, end_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,9 +34,9 @@ def killing(bin_dir: Path, seed: int) -> Iterator[Killing]:
 
     server = start()
 
-    def crash() -> str:
+    def crash(backend: int) -> str:
         nonlocal server
-        end_postmaster(server.pid)
+        end_server(server.pid, backend)
         server = start()
         return server.url("kills")
 
