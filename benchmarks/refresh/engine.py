@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .results import timed
@@ -41,6 +42,11 @@ def phases(connection: psycopg.Connection, run_id: int) -> tuple[float, float, f
     """Seconds of recomputing, of refreshing the views and of the scrub, and what was done, in words."""
     found: Any = connection.execute(_PHASES, [run_id]).fetchall()[0]
     return found[0], found[1], found[2], found[3]
+
+
+def cpu(connection: psycopg.Connection) -> float:
+    """Seconds that the session's server process has computed; parallel workers are not in it."""
+    return int(Path(f"/proc/{connection.info.backend_pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def track(connection: psycopg.Connection, tracking: str) -> None:

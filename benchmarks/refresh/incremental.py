@@ -32,13 +32,16 @@ def _tracked(stage: Stage, tracking: str) -> None:
     scrubs: list[float] = []
     recomputed: list[float] = []
     published: list[float] = []
+    computed: list[float] = []
     done = ""
     with stage.connect() as writer, stage.connect() as connection:
         engine.track(connection, tracking)
         events = max(1, stage.options.events // 1000)
         for _ in range(stage.options.rounds):
             rows.add(writer, events=events, day=stage.last_day)
+            begun = engine.cpu(connection)
             run_id = engine.call(connection, changed)
+            computed.append(engine.cpu(connection) - begun)
             recompute, publish, _, done = engine.phases(connection, run_id)
             recomputed.append(recompute)
             published.append(publish)
@@ -53,6 +56,7 @@ def _tracked(stage: Stage, tracking: str) -> None:
     out.say(f" tracking {tracking!r}; new rows: {done}; nothing new: {idle}")
     out.times("three bare REFRESH … CONCURRENTLY, plain definitions", bare)
     out.times("CALL after 0.1 % new", changed)
+    out.times("  its server process computing, without workers", computed)
     out.times("  of which recompute", recomputed)
     out.times("  of which views and checks", published)
     out.times("CALL with nothing new", nothing)
