@@ -335,7 +335,8 @@ def test_repaired_triggers_are_trusted_again(connection: psycopg.Connection) -> 
 def test_a_source_that_nothing_tells_of_is_no_silence(connection: psycopg.Connection) -> None:
     """A mart whose source was never made known is recomputed as a whole each time, and says so."""
     connection.execute(
-        "UPDATE ledgerviews.relation SET sources = sources || '{public.transactions}' WHERE relation_name = %s",
+        "UPDATE ledgerviews.relation SET sources = sources || '{public.transactions}'"
+        " WHERE relation_name = %s",
         [DAILY],
     )
 
