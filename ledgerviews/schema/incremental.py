@@ -125,6 +125,8 @@ def create_source(  # noqa: PLR0913 (the frozen form of a declaration)
         "changed": _ours(f"{base}_changed"),
         "scan": _ours(f"{base}_scan"),
         "orphan": _ours(f"{base}_orphan"),
+        "day_of": _ours(f"{base}_day"),
+        "key_of": _ours(f"{base}_link"),
         "orphan_index": sql.Identifier(f"{base}_key"),
         "tracking": sql.Literal(tracking),
         "schema": sql.Literal(schema),
@@ -162,6 +164,8 @@ def drop_source(*, schema: str, name: str) -> list[sql.Composable]:
     return [
         sql.SQL("SELECT ledgerviews.untrack({})").format(sql.Literal(f"{schema}.{name}")),
         sql.SQL("DROP FUNCTION {}()").format(_ours(f"{base}_track")),
+        sql.SQL("DROP FUNCTION {}").format(_ours(f"{base}_day")),
+        sql.SQL("DROP FUNCTION IF EXISTS {}").format(_ours(f"{base}_link")),
         sql.SQL("DROP FUNCTION {}(boolean)").format(_ours(f"{base}_changed")),
         sql.SQL("DROP FUNCTION {}()").format(_ours(f"{base}_scan")),
         sql.SQL("DROP TABLE IF EXISTS {}").format(_ours(f"{base}_orphan")),

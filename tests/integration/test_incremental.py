@@ -438,6 +438,24 @@ def test_a_column_that_is_read_cannot_be_dropped(connection: psycopg.Connection)
     assert exact(connection, refresh(connection))
 
 
+def test_a_renamed_column_stops_no_write(connection: psycopg.Connection) -> None:
+    """After the application renames columns that are read, its writes go on and are tracked."""
+    connection.execute(
+        "ALTER TABLE public.suggestion_events RENAME COLUMN created_at TO made_at;"
+        "ALTER TABLE public.suggestion_events RENAME COLUMN id TO event_key;"
+        "ALTER TABLE public.suggestion_feedback RENAME COLUMN event_id TO about"
+    )
+    refresh(connection)
+    connection.execute(
+        "UPDATE public.suggestion_events SET made_at = '2026-03-09' WHERE txn_id = 1;"
+        "DELETE FROM public.suggestion_events WHERE txn_id = 2;"
+        "INSERT INTO public.suggestion_feedback (about, txn_id, action, label)"
+        " SELECT event_key, 0, 'reject', 'Food' FROM public.suggestion_events WHERE txn_id = 3"
+    )
+
+    assert exact(connection, refresh(connection))
+
+
 def test_the_application_needs_no_right_of_ours(
     installed_url: str, connect: Connect, connection: psycopg.Connection
 ) -> None:

@@ -1,15 +1,23 @@
 -- Log the days of a parent's row; key is that of a row that is gone, so that its children can be found.
+-- The columns are named in atomic functions only, which follow when the application renames one; a PL/pgSQL body
+-- would fail, and the application's write with it.
+CREATE FUNCTION {day_of}(image {table}) RETURNS date LANGUAGE sql STABLE
+RETURN ledgerviews.utc_day((image).{day});
+REVOKE ALL ON FUNCTION {day_of}({table}) FROM PUBLIC;
+CREATE FUNCTION {key_of}(image {table}) RETURNS {change}.key%TYPE LANGUAGE sql STABLE
+RETURN (image).{key};
+REVOKE ALL ON FUNCTION {key_of}({table}) FROM PUBLIC;
 CREATE FUNCTION {track}() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        INSERT INTO {change} (day) VALUES (ledgerviews.utc_day(NEW.{day}));
+        INSERT INTO {change} (day) VALUES ({day_of}(NEW));
     ELSIF TG_OP = 'DELETE' THEN
-        INSERT INTO {change} (day, key) VALUES (ledgerviews.utc_day(OLD.{day}), OLD.{key});
+        INSERT INTO {change} (day, key) VALUES ({day_of}(OLD), {key_of}(OLD));
     ELSE
         INSERT INTO {change} (day, key) VALUES
-            (ledgerviews.utc_day(OLD.{day}), CASE WHEN OLD.{key} IS DISTINCT FROM NEW.{key} THEN OLD.{key} END),
-            (ledgerviews.utc_day(NEW.{day}), NULL);
+            ({day_of}(OLD), CASE WHEN {key_of}(OLD) IS DISTINCT FROM {key_of}(NEW) THEN {key_of}(OLD) END),
+            ({day_of}(NEW), NULL);
     END IF;
     RETURN NULL;
 END
