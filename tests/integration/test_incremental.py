@@ -320,6 +320,25 @@ def test_any_doubt_rebuilds_and_says_why(connection: psycopg.Connection, stateme
     assert differing(connection) == 0
 
 
+def test_a_renamed_label_of_an_enumerated_type_rebuilds(older_installed_url: str, connect: Connect) -> None:
+    """Renaming what an enumerated type calls an action changes figures without a write, and is found."""
+    session = connect(older_installed_url)
+    session.execute("INSERT INTO public.transactions (id, date) VALUES (1, '2026-01-01')")
+    add_event(session, "2026-03-01", number=1)
+    session.execute(
+        "INSERT INTO public.suggestion_feedback (event_id, txn_id, action, label)"
+        " VALUES (%s, 1, 'accept', 'Food')",
+        [uuid_of(1)],
+    )
+    refresh(session)
+    session.execute("ALTER TYPE public.suggestion_action RENAME VALUE 'accept' TO 'taken'")
+
+    run_id = refresh(session)
+
+    assert steps(session, run_id)[FEEDBACK][2].endswith("an enumerated type that it uses was altered")
+    assert differing(session) == 0
+
+
 def test_repaired_triggers_are_trusted_again(connection: psycopg.Connection) -> None:
     """After tracking is installed anew one refresh is full, and the next is by day."""
     connection.execute("DROP TRIGGER ledgerviews_delete ON public.suggestion_events")

@@ -59,6 +59,13 @@ SELECT
             FROM part AS p
             WHERE p.source = s.source
         ),
+        'labels', (
+            SELECT pg_catalog.jsonb_object_agg(e.oid::text, e.enumlabel)
+            FROM part AS p
+            JOIN pg_catalog.pg_attribute AS a ON a.attrelid = p.relation AND a.attnum > 0 AND NOT a.attisdropped
+            JOIN pg_catalog.pg_enum AS e ON e.enumtypid = a.atttypid
+            WHERE p.source = s.source
+        ),
         'triggers', (
             SELECT pg_catalog.jsonb_object_agg(a.trigger::text, a.written_by)
             FROM attached AS a
@@ -296,6 +303,7 @@ RETURN CASE
         THEN 'it was made anew, or its partitions are others'
     WHEN seen -> 'files' IS DISTINCT FROM now -> 'files' THEN 'it was truncated or rewritten'
     WHEN seen -> 'triggers' IS DISTINCT FROM now -> 'triggers' THEN 'its triggers were altered, so writes may have gone unseen'
+    WHEN seen -> 'labels' IS DISTINCT FROM now -> 'labels' THEN 'an enumerated type that it uses was altered'
     WHEN seen -> 'log' IS DISTINCT FROM now -> 'log' THEN 'its log was emptied or rewritten'
 END;
 COMMENT ON FUNCTION ledgerviews.doubt(jsonb, jsonb) IS 'Why the log since a source was last seen does not tell all that changed; NULL where it does.';
