@@ -98,7 +98,8 @@ lint: $(VENV)/.installed ## Whatever needs no server.
 	echo "== import contracts";  $(BIN)/lint-imports --no-logo
 	echo "== SQL"
 	$(BIN)/sqlfluff lint ledgerviews/models
-	$(BIN)/sqlfluff lint --templater placeholder --exclude-rules ambiguous,references,structure ledgerviews/queries
+	$(BIN)/sqlfluff lint --templater placeholder --exclude-rules ambiguous,references,structure \
+		ledgerviews/queries bq_export/queries
 	$(BIN)/sqlfluff lint --exclude-rules ambiguous,capitalisation.literals,layout,references,structure \
 		ledgerviews/schema/engine
 
