@@ -71,8 +71,8 @@ def translated(exc: BaseException, what: str) -> TargetError:
     if isinstance(exc, auth.GoogleAuthError) and not isinstance(exc, auth.TransportError):
         return TargetError(
             f"Cannot {what}: the credentials are not usable: {_first_line(exc)}",
-            hint="Set GOOGLE_APPLICATION_CREDENTIALS to a file of a key or of Workload Identity Federation, or "
-            "GCP_SA_JSON to a key; `bq-export setup` tells how to make them.",
+            hint="Set GOOGLE_APPLICATION_CREDENTIALS to a file of a key or of Workload Identity Federation, "
+            "or GCP_SA_JSON to a key; `bq-export setup` tells how to make them.",
         )
     reason = reason_of(exc)
     hint = _MENDS.get(reason)
