@@ -181,7 +181,7 @@ def value_sql(one: Field, quoted: str, *, raising: bool) -> str:
     fits = one.fits.format(x=quoted)
     if one.policy is Policy.FAIL and raising:
         literal = one.name.replace("'", "''")
-        cause = f"('{MARK}:{literal}:' || pg_catalog.left(({quoted})::text, 60))"
+        cause = f"('{MARK}:{literal}:' || COALESCE(pg_catalog.left(({quoted})::text, 60), 'NULL'))"
         target = "bigint[]" if one.repeated else _TYPE_NAMES[one.source]
         raised = f"{cause}::{target}" if not one.repeated else f"({cause}::{target})::text::{_cast(one)}"
         empty = "" if one.repeated else f" OR {quoted} IS NULL"
@@ -269,7 +269,9 @@ def _numeric(column: Column, declared: tuple[int, int] | None, policy: Policy, d
         )
         read = f"{{x}}::numeric({precision}, {scale})"
     name = _decimal_name(scale, whole)
-    if name is None or policy is Policy.STRING:
+    if name is None:
+        return _text(column, "{x}::text", description)
+    if policy is Policy.STRING:
         return _text(column, "{x}::text", description, fits=fits, policy=policy)
     arrow = pa.decimal128(precision, scale) if precision <= _DECIMAL128 else pa.decimal256(precision, scale)
     return Field(

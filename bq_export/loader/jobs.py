@@ -205,7 +205,7 @@ class Jobs:
             except api.NotFound as exc:
                 # Of an upload whose answer was lost the server knows nothing any more, its job may be there.
                 lost += 1
-                if lost > _LOST_UPLOADS or "pload" not in str(exc):
+                if lost > _LOST_UPLOADS or not _is_lost_upload(exc):
                     raise translated(exc, what) from exc
             except FAILURES as exc:
                 if not is_transient(exc):
@@ -215,6 +215,11 @@ class Jobs:
             if found is not None:
                 return found, True
             attempt += 1
+
+
+def _is_lost_upload(exc: api.NotFound) -> bool:
+    """Whether a piece of an upload was not found: a session is begun by POST and continued by PUT."""
+    return getattr(getattr(exc.response, "request", None), "method", "") == "PUT"
 
 
 def _parquet_options() -> bigquery.format_options.ParquetOptions:

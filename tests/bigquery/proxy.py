@@ -132,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
 
-    def _handle(self) -> None:
+    def _handle(self) -> None:  # noqa: C901, PLR0911 (one for each harm)
         harm = self.owner.next_harm()
         length = int(self.headers.get("Content-Length") or 0)
         if harm is Harm.CUT_BEFORE:
@@ -169,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(0.2)
         return self._reply(status, sent, content, cut=harm is Harm.CUT_ANSWER)
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _handle  # noqa: N815 (http.server's names)
 
     def _reply(
         self, status: int, headers: list[tuple[str, str]], content: bytes, *, cut: bool = False
@@ -213,7 +213,10 @@ def _json(body: bytes) -> Any:
         return json.loads(body)
     except ValueError:
         # The first part of a multipart upload is the job.
-        start, end = body.find(b"{"), body.rfind(b"\r\n--", 0, body.find(b"PAR1") if b"PAR1" in body else None)
+        start, end = (
+            body.find(b"{"),
+            body.rfind(b"\r\n--", 0, body.find(b"PAR1") if b"PAR1" in body else None),
+        )
         try:
             return json.loads(body[start:end].strip()) if start >= 0 else None
         except ValueError:

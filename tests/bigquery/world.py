@@ -1,4 +1,4 @@
-"""A database with a small team's relations, a dataset of its own at the peer, and an independent look at both."""
+"""A database with a small team's relations, a dataset of its own, and an independent look at both."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -22,6 +21,8 @@ from ledgerviews.config import Settings
 from tests import servers as pg
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bq_export.run import RunResult
     from tests.bigquery.proxy import FaultProxy
 

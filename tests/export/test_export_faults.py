@@ -1,7 +1,7 @@
 """Whatever happens to any one request of a run, the target ends as that of an undisturbed one.
 
-Each test is many runs: the harm strikes each request of a run in turn. The source changes before each of them,
-so each has something to do.
+Each test is many runs: the harm strikes each request of a run in turn. The source changes before each of
+them, so each has something to do.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,7 +48,8 @@ def _change(world: World, number: int) -> None:
     world.sql("UPDATE mart_orders_daily SET orders = %s WHERE day = '2026-01-02'", 1000 + number % 3)
     world.sql("DELETE FROM mart_orders_daily WHERE day > '2026-02-01'")
     world.sql(
-        "INSERT INTO mart_orders_daily SELECT date '2026-02-01' + %s, 'new', 1, 1.10, 0.1, now()", 1 + number % 5
+        "INSERT INTO mart_orders_daily SELECT date '2026-02-01' + %s, 'new', 1, 1.10, 0.1, now()",
+        1 + number % 5,
     )
     world.sql("UPDATE mart_totals SET orders = orders + %s WHERE shop = 'shop 1'", 1 if number % 2 else -1)
 
@@ -73,10 +75,13 @@ def _assert_ended(world: World, name: str, *, version: int) -> None:
 
     assert world.there(name) == world.here(name)
     assert world.version(name) == version
-    assert world.sql(
-        "SELECT job_id, state FROM ledgerviews.export_job WHERE state IN ('sent', 'stuck')"
-        " AND operation IN ('publish', 'replace')"
-    ) == []
+    assert (
+        world.sql(
+            "SELECT job_id, state FROM ledgerviews.export_job WHERE state IN ('sent', 'stuck')"
+            " AND operation IN ('publish', 'replace')"
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize(("way", "harm"), CASES, ids=[f"{way}-{harm.name.lower()}" for way, harm in CASES])
@@ -119,7 +124,7 @@ def test_killed_after_every_request(world: World, way: str) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        world.proxy.on_kill = lambda pid=process.pid: os.kill(pid, signal.SIGKILL)
+        world.proxy.on_kill = partial(os.kill, process.pid, signal.SIGKILL)
         assert process.wait(60) == -signal.SIGKILL
         world.proxy.arm(None)
         world.run(name)
