@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ROWS_PER_GROUP = 131_072
 _BYTES_PER_GROUP = 48 << 20
 _LEVEL = 1
+_SAMPLE = 16_384
 _FEW = 0.05  # distinct values per row, at most, for a dictionary to be worth its time
 
 
@@ -102,6 +103,7 @@ def _repeating(table: pa.Table) -> list[str] | bool:
     """The columns whose first rows repeat few values."""
     if not table.num_rows:
         return False
+    table = table.slice(0, _SAMPLE)
     found = [
         name
         for name in table.column_names

@@ -80,7 +80,7 @@ EXACT: list[tuple[str, str, str, Any]] = [
     ("interval", "'1 year 2 mons -3 days 04:05:06.7'", "STRING", "1 year 2 mons -3 days +04:05:06.7"),
     ("int4range", "'[1,5)'", "STRING", "[1,5)"),
     ("tstzrange", "'empty'", "STRING", "empty"),
-    ("inet", "'::1/128'", "STRING", "::1"),
+    ("inet", "'::1/128'", "STRING", "::1/128"),
     ("bit(3)", "B'101'", "STRING", "101"),
     ("point", "'(1,2)'", "STRING", "(1,2)"),
     ("mood", "'sad ☹'", "STRING", "sad ☹"),
