@@ -19,6 +19,7 @@ DAYS ?= 365
 
 BIN := $(VENV)/bin
 LEDGERVIEWS := $(BIN)/ledgerviews
+BQ_EXPORT := $(BIN)/bq-export
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(LOCK_ARGS)
 
@@ -26,6 +27,9 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 unexport PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_USER PIP_REQUIRE_HASHES
 unexport LEDGERVIEWS_DATABASE_URL LEDGERVIEWS_SCHEMA LEDGERVIEWS_MODELS LEDGERVIEWS_MIGRATIONS
 unexport LEDGERVIEWS_LOCK_TIMEOUT LEDGERVIEWS_STATEMENT_TIMEOUT LEDGERVIEWS_POPULATE DATABASE_URL
+unexport GCP_PROJECT GCP_SA_JSON BQ_DATASET DBT_BIGQUERY_DATASET BQ_LOCATION BIGQUERY_EMULATOR_HOST
+unexport BQ_MONTHLY_BUDGET_USD BQ_PRICE_PER_TIB_USD BQ_MAXIMUM_BYTES_BILLED BQ_RETRY_BUDGET BQ_JOB_TIMEOUT
+unexport BQ_REQUEST_TIMEOUT GOOGLE_APPLICATION_CREDENTIALS
 unexport PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGPASSWORD PGPASSFILE PGSERVICE PGSERVICEFILE PGOPTIONS
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -46,6 +50,7 @@ help: ## List the targets.
 	echo "make lint         all of that but the suite"
 	echo "make fuzz         the refresh engine under random writers and kills, for MINUTES=30, from SEED=…"
 	echo "make format       bring the Python files into shape"
+	echo "make peer         the local BigQuery of the tests, where a Python 3.13 is found"
 	echo "make build        the wheel and the source distribution, in dist/"
 	echo "make lock         pin the packages anew (LOCK_ARGS=--upgrade for newer ones)"
 	echo "make clean        remove the environment and what the tools left"
@@ -86,8 +91,13 @@ environment: $(VENV)/.installed ## The virtual environment, with the pinned pack
 
 # --- checks -----------------------------------------------------------------------------------------
 
+.PHONY: peer
+peer: $(VENV)/.installed ## The local BigQuery that the export is tested against, where a Python 3.13 is found.
+	@echo "== local BigQuery"
+	$(BQ_EXPORT) dev install --if-able
+
 .PHONY: test
-test: lint ## Everything that CI checks.
+test: lint peer ## Everything that CI checks.
 	@echo "== tests"
 	$(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
 
@@ -101,7 +111,8 @@ lint: $(VENV)/.installed ## Whatever needs no server.
 	echo "== import contracts";  $(BIN)/lint-imports --no-logo
 	echo "== SQL"
 	$(BIN)/sqlfluff lint ledgerviews/models
-	$(BIN)/sqlfluff lint --templater placeholder --exclude-rules ambiguous,references,structure ledgerviews/queries
+	$(BIN)/sqlfluff lint --templater placeholder --exclude-rules ambiguous,references,structure \
+		ledgerviews/queries bq_export/queries
 	$(BIN)/sqlfluff lint --exclude-rules ambiguous,capitalisation.literals,layout,references,structure \
 		ledgerviews/schema/engine
 
@@ -144,6 +155,15 @@ demo: $(VENV)/.installed ## A server of its own in .ledgerviews/; a second run a
 				round(accept_rate_overall::numeric, 3) AS accept_rate
 			FROM public.mart_suggestions_kpis ORDER BY created_date DESC LIMIT 10
 		) AS latest ORDER BY day"
+	echo "== bq-export files"
+	$(BQ_EXPORT) files --to .ledgerviews/export 2>/dev/null
+	if $(BQ_EXPORT) dev install --if-able && $(BQ_EXPORT) dev start > .ledgerviews/bigquery.env; then
+		. ./.ledgerviews/bigquery.env
+		echo "== bq-export setup, run and verify, on a local BigQuery"
+		$(BQ_EXPORT) setup > /dev/null
+		$(BQ_EXPORT) run 2>/dev/null
+		$(BQ_EXPORT) verify 2>/dev/null
+	fi
 	echo "Next:"
 	echo "  # look around"
 	echo "  $(LEDGERVIEWS) dev psql"
@@ -156,6 +176,7 @@ demo: $(VENV)/.installed ## A server of its own in .ledgerviews/; a second run a
 .PHONY: clean-demo
 clean-demo: ## Removes the demo's server folder; installs nothing to find that there is none.
 	@[ -x $(LEDGERVIEWS) ] || { echo "There is no environment, so there is no demo."; exit 0; }
+	$(BQ_EXPORT) dev stop 2>/dev/null
 	$(LEDGERVIEWS) dev remove
 
 # --- packages ---------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import ModuleType
 
+_CLUSTER_COLUMNS = 4
 _LONGEST_NAME = 63  # bytes; PostgreSQL's NAMEDATALEN less one
 
 
@@ -30,6 +31,63 @@ class Kind(StrEnum):
 
     VIEW = "view"
     MATERIALIZED_VIEW = "materialized view"
+
+
+class Policy(StrEnum):
+    """What becomes of a value that the warehouse's type cannot hold."""
+
+    FAIL = "fail"
+    NULL = "null"
+    STRING = "string"
+
+
+class Drift(StrEnum):
+    """What an export does where a column is new; any other difference of schemas always stops it."""
+
+    ADD = "add"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """How a published relation leaves for a warehouse; ``ledgerviews`` itself reads none of it.
+
+    Attributes:
+        partition: the date column whose days travel one by one; without one the relation travels whole.
+        cluster: the columns that the target is clustered by, at most four.
+        partition_expiration_days: after how many days the target forgets a partition; None keeps all.
+        require_partition_filter: whether a query of the target must name its partitions.
+        numeric: precision and scale of numeric columns that the database declares none for, as in most views.
+        policy: for each column named, what becomes of a value past the target's type; the others fail.
+        drift: what happens where a column is new.
+    """
+
+    partition: str | None = None
+    cluster: tuple[str, ...] = ()
+    partition_expiration_days: int | None = None
+    require_partition_filter: bool = False
+    numeric: Mapping[str, tuple[int, int]] = field(default_factory=dict, hash=False)
+    policy: Mapping[str, Policy] = field(default_factory=dict, hash=False)
+    drift: Drift = Drift.ADD
+
+    def __post_init__(self) -> None:
+        """Refuse what no target can be; raises DeclarationError."""
+        if self.partition is None and (
+            self.require_partition_filter or self.partition_expiration_days is not None
+        ):
+            raise DeclarationError("An export without a partition column can expire or require no partition.")
+        if self.partition_expiration_days is not None and self.partition_expiration_days < 1:
+            raise DeclarationError("partition_expiration_days is 1 or more.")
+        if len(self.cluster) > _CLUSTER_COLUMNS:
+            raise DeclarationError(f"An export is clustered by {_CLUSTER_COLUMNS} columns at most.")
+        for column, (precision, scale) in self.numeric.items():
+            if not 0 <= scale <= precision or precision < 1:
+                raise DeclarationError(f"({precision}, {scale}) is no precision and scale of {column}.")
+
+    @property
+    def named(self) -> set[str]:
+        """Every column that the declaration names."""
+        return {*self.cluster, *self.numeric, *self.policy, *([self.partition] if self.partition else [])}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +175,7 @@ class Model:
         unique_key: the columns of the unique index; the grain for a materialized view, none for a view.
         day: the column of the grain that holds a row's UTC day, where days can be computed one by one.
         checks: what must hold of the rows, of a materialized view.
+        export: how it is exported; None where it is not.
     """
 
     path: Path
@@ -126,6 +185,7 @@ class Model:
     columns: Mapping[str, str] = field(hash=False)
     day: str | None = None
     checks: tuple[Check, ...] = ()
+    export: Export | None = None
 
     @classmethod
     def beside(  # noqa: PLR0913 (what a declaration says)
@@ -138,6 +198,7 @@ class Model:
         columns: Mapping[str, str],
         day: str | None = None,
         checks: tuple[Check, ...] = (),
+        export: Export | None = None,
     ) -> Model:
         """Declare the model whose SQL stands beside ``file`` (pass ``__file__``)."""
         model = cls(
@@ -148,6 +209,7 @@ class Model:
             columns=columns,
             day=day,
             checks=checks,
+            export=export,
         )
         if day is not None and day not in grain:
             raise DeclarationError(f"Model {model.name}: its day column {day} is no part of its grain.")
@@ -159,6 +221,8 @@ class Model:
         if missing := [name for name in grain if name not in columns]:
             raise DeclarationError(f"Model {model.name}: grain names {', '.join(missing)}, no column of it.")
         _require_checks(model)
+        if unknown := sorted((export.named if export else set()) - set(columns)):
+            raise DeclarationError(f"Model {model.name}: export names {', '.join(unknown)}, no column of it.")
         return model
 
     @property

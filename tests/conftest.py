@@ -22,6 +22,7 @@ import pytest
 from ledgerviews.config import Settings
 from ledgerviews.errors import LedgerviewsError
 from tests import servers as pg
+from tests.bigquery import peer
 from tests.fuzz.seeds import FIXED, random_seeds
 
 if TYPE_CHECKING:
@@ -68,7 +69,14 @@ def pytest_report_header() -> list[str]:
             f"WARNING: NOT TESTED ON POSTGRESQL 15, the oldest version that is supported: no {pg.DEBIAN_15}. "
             "Install postgresql-15."
         )
-    return lines
+    return [*lines, peer.header()]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly at the end, too, what was not tested."""
+    if not peer.made() and "skipped" in terminalreporter.stats:
+        terminalreporter.write_sep("!", "NOT TESTED AGAINST BIGQUERY", red=True, bold=True)
+        terminalreporter.write_line(peer.header())
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

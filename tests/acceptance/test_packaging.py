@@ -75,15 +75,17 @@ def _package_files(folder: str) -> set[str]:
 
 
 def test_the_wheel_carries_every_sql_file_and_the_migrations(wheel: Path) -> None:
-    """The wheel holds the code, all SQL and the migrations, under one name of its own at the top."""
+    """The wheel holds the code of both programs, all SQL and the migrations, and no other name at the top."""
     with ZipFile(wheel) as archive:
         names = set(archive.namelist())
 
-    code, migrations = _package_files("ledgerviews"), _package_files("migrations")
+    code = _package_files("ledgerviews") | _package_files("bq_export")
+    migrations = _package_files("migrations")
     assert code <= names
     assert {f"ledgerviews/{name}" for name in migrations} <= names
     assert {"migrations/env.py", "migrations/script.py.mako"} <= migrations
-    assert {name.split("/")[0] for name in names} == {"ledgerviews", f"ledgerviews-{__version__}.dist-info"}
+    packages = {"ledgerviews", "bq_export"}
+    assert {name.split("/")[0] for name in names} == {*packages, f"ledgerviews-{__version__}.dist-info"}
     assert [name for name in names if name.endswith(".pyc")] == []
 
 
@@ -93,7 +95,7 @@ def test_the_source_distribution_carries_the_same(built: Path) -> None:
     with tarfile.open(file) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
 
-    assert _package_files("ledgerviews") | _package_files("migrations") <= names
+    assert _package_files("ledgerviews") | _package_files("bq_export") | _package_files("migrations") <= names
     assert {"alembic.ini", "pyproject.toml", "README.md", "PKG-INFO"} <= names
     assert [name for name in names if name.startswith(("tests/", "."))] == [".gitignore"]
 

@@ -290,9 +290,8 @@ def test_one_step_down(installed_url: str, connect: Connect, run_cli: pg.RunCli)
     done = run_cli("db", "downgrade", "-1", url=installed_url)
 
     assert done.returncode == 0, done.stderr
-    assert connect(installed_url).execute(
-        "SELECT version_num FROM ledgerviews.alembic_version"
-    ).fetchall() == [("0002",)]
+    export = "SELECT pg_catalog.to_regclass('ledgerviews.export_job')"
+    assert connect(installed_url).execute(export).fetchall() == [(None,)]
 
 
 def test_the_application_s_history_is_left_alone(application_url: str, connect: Connect) -> None:
@@ -304,7 +303,7 @@ def test_the_application_s_history_is_left_alone(application_url: str, connect: 
 
     assert before != []
     assert connection.execute("SELECT * FROM public.alembic_version").fetchall() == before
-    assert connection.execute("SELECT version_num FROM ledgerviews.alembic_version").fetchall() == [("0003",)]
+    assert connection.execute("SELECT version_num FROM ledgerviews.alembic_version").fetchall() == [("0004",)]
 
 
 def test_check_passes_and_proposes_nothing(installed_url: str, connect: Connect) -> None:
@@ -363,7 +362,7 @@ def test_two_deploys_at_once(application_url: str, connect: Connect) -> None:
         thread.join(120)
 
     assert [done.returncode for done in results] == [0, 0, 0], [done.stderr for done in results]
-    assert sum(done.stderr.count("Running upgrade") for done in results) == 3
+    assert sum(done.stderr.count("Running upgrade") for done in results) == 4
     assert connect(application_url).execute(
         "SELECT count(*) FROM ledgerviews.alembic_version"
     ).fetchone() == (1,)

@@ -1,6 +1,6 @@
 """Declaration of mart_suggestions_daily."""
 
-from ledgerviews.catalog import Kind, Model, expression, not_null
+from ledgerviews.catalog import Export, Kind, Model, expression, not_null
 
 MODEL = Model.beside(
     __file__,
@@ -8,6 +8,7 @@ MODEL = Model.beside(
     description="Suggestion events by UTC day, requested mode and model.",
     grain=("created_date", "mode", "model_id"),
     day="created_date",
+    export=Export(partition="created_date", cluster=("mode", "model_id")),
     columns={
         "created_date": "UTC day of the events; 0001-01-01 holds events without a usable time.",
         "mode": "The mode requested: heuristic, model or auto; (none) when unknown.",

@@ -1,6 +1,6 @@
 """Declaration of mart_suggestions_feedback_daily."""
 
-from ledgerviews.catalog import Kind, Model, expression, not_null
+from ledgerviews.catalog import Export, Kind, Model, expression, not_null
 
 MODEL = Model.beside(
     __file__,
@@ -8,6 +8,7 @@ MODEL = Model.beside(
     description="Feedback by UTC day, requested mode and model of the suggestion event that it is about.",
     grain=("created_date", "mode", "model_id"),
     day="created_date",
+    export=Export(partition="created_date", cluster=("mode", "model_id")),
     columns={
         "created_date": "UTC day of the event, so late feedback counts for the event's day; the feedback's "
         "own day where its event is unknown.",

@@ -1,12 +1,13 @@
 """Declaration of mart_suggestions_kpis."""
 
-from ledgerviews.catalog import Kind, Model, expression, not_null, unique
+from ledgerviews.catalog import Export, Kind, Model, expression, not_null, unique
 
 MODEL = Model.beside(
     __file__,
     kind=Kind.MATERIALIZED_VIEW,
     description="How good the category suggestions were, one row per UTC day, over the two daily marts.",
     grain=("created_date",),
+    export=Export(partition="created_date"),
     columns={
         "created_date": "UTC day; one row for every day that stands in either daily mart.",
         "events_total": "Suggestion events.",

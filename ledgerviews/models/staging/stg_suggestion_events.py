@@ -1,12 +1,19 @@
 """Declaration of stg_suggestion_events."""
 
-from ledgerviews.catalog import Kind, Model
+from ledgerviews.catalog import Export, Kind, Model, Policy
 
 MODEL = Model.beside(
     __file__,
     kind=Kind.VIEW,
     description="One row per category suggestion event, with its UTC day and what its candidates say.",
     grain=("event_id",),
+    export=Export(
+        partition="created_date",
+        cluster=("mode", "model_id"),
+        require_partition_filter=True,
+        # The application once wrote times that are none; created_date says 0001-01-01 for them.
+        policy={"created_at": Policy.NULL},
+    ),
     columns={
         "event_id": "The event's id.",
         "txn_id": "The transaction that the suggestion was made for.",

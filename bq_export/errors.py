@@ -1,0 +1,39 @@
+"""What can go wrong in an export, each with the object, the cause and the next command."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ledgerviews.errors import LedgerviewsError
+
+EXIT_EXPORT = 6
+
+
+class ExportError(LedgerviewsError):
+    """The export failed or was refused; the target is as it was but for what the message says."""
+
+    exit_code: ClassVar[int] = EXIT_EXPORT
+
+
+class ValueOutOfRangeError(ExportError):
+    """A value that the target's type cannot hold, in a column whose policy is to fail."""
+
+
+class SchemaDriftError(ExportError):
+    """The target's table differs from what the relation is, beyond what the declaration lets mend."""
+
+
+class ProofError(ExportError):
+    """What arrived is not what was sent; nothing was published."""
+
+
+class BudgetError(ExportError):
+    """The run would pass the monthly budget, or the limit of a query, or a quota of BigQuery."""
+
+
+class TargetError(ExportError):
+    """BigQuery refused a request, or did not answer within the time for retries."""
+
+
+class TransientError(TargetError):
+    """A failure that the same request may not meet again; only the loader's own loops see it."""

@@ -1,0 +1,1 @@
+"""Files: the extract as Parquet, CSV or NDJSON, and the manifest beside it."""

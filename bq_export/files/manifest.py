@@ -1,0 +1,154 @@
+"""The extract to files: one for each relation, its schema, a manifest, and the lines that load them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from bq_export.errors import ExportError
+from bq_export.extract import extract
+from bq_export.files.parquet import ParquetSink
+from bq_export.files.text import CsvSink, JsonSink
+from bq_export.source.misfits import count_misfits
+from bq_export.source.relation import exported, read_relation
+from bq_export.source.snapshot import open_snapshot
+from bq_export.target import table_spec
+from ledgerviews import catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from bq_export.extract import Sink
+    from bq_export.source.relation import Relation
+    from bq_export.types import Field
+    from ledgerviews.config import Settings
+
+SINKS: dict[str, Callable[[Path, Sequence[Field]], Sink]] = {
+    "parquet": ParquetSink,
+    "csv": CsvSink,
+    "json": JsonSink,
+}
+_SUFFIX = {"parquet": "parquet", "csv": "csv", "json": "ndjson"}
+_BQ_FORMAT = {
+    "parquet": ["--source_format=PARQUET", "--parquet_enable_list_inference"],
+    "csv": ["--source_format=CSV", "--skip_leading_rows=1", "--allow_quoted_newlines"],
+    "json": ["--source_format=NEWLINE_DELIMITED_JSON"],
+}
+MANIFEST = "manifest.json"
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """One file: whose rows, how many, how large, its SHA-256, and how `bq` loads it."""
+
+    schema: str
+    name: str
+    file: str
+    rows: int
+    bytes: int
+    sha256: str
+    load: str
+    misfits: Mapping[str, int] = field(default_factory=dict)
+
+
+def write_files(
+    settings: Settings,
+    folder: Path,
+    *,
+    names: Sequence[str] = (),
+    kind: str = "parquet",
+    progress: Callable[[str], None],
+) -> list[Written]:
+    """Write the relations of those names, or all, as of one moment; the manifest comes last."""
+    models = exported(catalog.load(settings.models), names)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MANIFEST).unlink(missing_ok=True)  # it vouches for files that are about to change
+        with open_snapshot(settings) as snapshot:
+            taken = datetime.now(UTC)
+            found = []
+            for model in models:
+                relation = read_relation(snapshot.connection, model, schema=settings.schema)
+                misfits = count_misfits(snapshot, relation)
+                final = folder / f"{relation.name}.{_SUFFIX[kind]}"
+                part = final.with_name(f".{final.name}.part")
+                try:
+                    done = extract(snapshot, relation, part, sink=SINKS[kind], progress=progress)
+                    part.replace(final)
+                finally:
+                    part.unlink(missing_ok=True)
+                _write(folder / f"{relation.name}.schema.json", _bq_schema(relation))
+                found.append(
+                    Written(
+                        schema=relation.schema,
+                        name=relation.name,
+                        file=final.name,
+                        rows=done.rows,
+                        bytes=done.size,
+                        sha256=_sha256(final),
+                        load=load_line(relation, final.name, kind),
+                        misfits=misfits,
+                    )
+                )
+                progress(f"{relation.qualified}: {done.rows:,} rows in {final.name}")
+        content = {"version": 1, "format": kind, "snapshot_at": taken.isoformat()}
+        _write(folder / MANIFEST, {**content, "relations": [asdict(one) for one in found]})
+    except OSError as exc:
+        raise ExportError(
+            f"Cannot write {exc.filename or folder}: {exc.strerror or exc}.", hint="Give --to another folder."
+        ) from exc
+    return found
+
+
+def load_line(relation: Relation, file: str, kind: str) -> str:
+    """The `bq load` line that makes and fills a table of the same shape as `bq-export run` does."""
+    words = ["bq", "load", "--replace", *_BQ_FORMAT[kind]]
+    export = relation.export
+    if export.partition is not None:
+        words += ["--time_partitioning_type=DAY", f"--time_partitioning_field={export.partition}"]
+        if export.partition_expiration_days is not None:
+            words.append(f"--time_partitioning_expiration={export.partition_expiration_days * 86_400}")
+        if export.require_partition_filter:
+            words.append("--require_partition_filter")
+    if export.cluster:
+        words.append(f"--clustering_fields={','.join(export.cluster)}")
+    line = " ".join(shlex.quote(word) for word in words)
+    schema = f"{relation.name}.schema.json"
+    return f'{line} "$GCP_PROJECT:$BQ_DATASET.{relation.name}" {shlex.quote(file)} {shlex.quote(schema)}'
+
+
+def _bq_schema(relation: Relation) -> list[dict[str, Any]]:
+    fields = []
+    for one in table_spec(relation).columns:
+        kind, _, parameters = one.type.partition("(")
+        entry: dict[str, Any] = {
+            "name": one.name,
+            "type": kind,
+            "mode": "REPEATED" if one.repeated else "NULLABLE",
+        }
+        if one.description:
+            entry["description"] = one.description
+        given = zip(("precision", "scale"), parameters.rstrip(")").split(", "), strict=False)
+        entry |= {name: value for name, value in given if value}
+        fields.append(entry)
+    return fields
+
+
+def _write(path: Path, content: Any) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""The BigQuery side: the one place with Google's libraries."""

@@ -1,0 +1,228 @@
+"""A run: what changed since the last one goes to BigQuery, as of one moment of the database."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bq_export.budget import check_budget, check_query
+from bq_export.extract import Extract, extract
+from bq_export.loader.costs import billed_this_month
+from bq_export.loader.session import open_target
+from bq_export.plan import RelationPlan, plan_relation, quota_warnings
+from bq_export.recovery import resolve
+from bq_export.send import Sender
+from bq_export.source.fingerprints import read_partitions, total_misfits
+from bq_export.source.relation import exported, read_relation
+from bq_export.source.snapshot import open_snapshot
+from bq_export.state import export_lock, open_state
+from bq_export.tables import prepare
+from ledgerviews import catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from bq_export.loader.session import Target
+    from bq_export.settings import ExportSettings
+    from bq_export.source.snapshot import Snapshot
+    from bq_export.state import State, TableMemory
+    from bq_export.target import TableSpec
+    from ledgerviews.catalog import Model
+    from ledgerviews.config import Settings
+
+    Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelationResult:
+    """What a run did to one relation: ``way`` is none, replace or flip; bytes are those of the file."""
+
+    schema: str
+    name: str
+    way: str
+    partitions: int = 0
+    vanished: int = 0
+    rows: int = 0
+    bytes: int = 0
+    bytes_billed: int = 0
+    misfits: Mapping[str, int] = field(default_factory=dict)
+    job_id: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a run did."""
+
+    run_id: int
+    target: str
+    relations: tuple[RelationResult, ...]
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+    def total(self, name: str) -> int:
+        """The sum of a figure over the relations."""
+        return sum(int(getattr(one, name)) for one in self.relations)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    plan: RelationPlan
+    spec: TableSpec
+    memory: TableMemory
+    extract: Extract | None = None
+
+
+def run(  # noqa: PLR0913 (what a user may say)
+    settings: Settings,
+    export: ExportSettings,
+    *,
+    names: Sequence[str] = (),
+    full: bool = False,
+    wait: bool = True,
+    progress: Progress,
+) -> RunResult:
+    """Export the relations of those names, or all; raises with exit code 6 where the target is at fault."""
+    started = time.monotonic()
+    models = exported(catalog.load(settings.models), names)
+    with ExitStack() as stack:
+        state = stack.enter_context(open_state(settings, target=export.target))
+        stack.enter_context(export_lock(state, settings, wait=wait))
+        target = stack.enter_context(open_target(export, progress=progress))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bq-export-")))
+        run_id = state.begin(requested=names, full=full)
+        results: list[RelationResult] = []
+        warnings: list[str] = []
+        try:
+            for model in models:
+                resolve(state, target, f"{settings.schema}.{model.name}", progress=progress)
+            works = _gather(
+                settings, state, target, models, folder, full=full, progress=progress, told=warnings
+            )
+            for work in works:
+                state.alive()  # with the connection the lock would be gone
+                results.append(_send(state, target, run_id, work, progress))
+        except BaseException as exc:
+            if not state.connection.broken:
+                state.finish(run_id, error=str(exc) or type(exc).__name__, figures=_figures(results))
+            raise
+        state.finish(run_id, error=None, figures=_figures(results))
+    return RunResult(
+        run_id=run_id,
+        target=export.target,
+        relations=tuple(results),
+        seconds=time.monotonic() - started,
+        warnings=tuple(warnings),
+    )
+
+
+def today() -> date:
+    """The day that expirations and budgets are counted by, UTC."""
+    return datetime.now(UTC).date()
+
+
+def _gather(  # noqa: PLR0913 (all that a run has)
+    settings: Settings,
+    state: State,
+    target: Target,
+    models: Sequence[Model],
+    folder: Path,
+    *,
+    full: bool,
+    progress: Progress,
+    told: list[str],
+) -> list[_Work]:
+    """Plan and extract every relation, as of one snapshot, which is given back before anything is sent."""
+    works: list[_Work] = []
+    with open_snapshot(settings) as snapshot:
+        for model in models:
+            relation = read_relation(snapshot.connection, model, schema=settings.schema)
+            partitions = read_partitions(snapshot, relation)
+            spec, memory = prepare(state, target, relation)
+            plan = plan_relation(relation, partitions, memory, full=full, today=today())
+            works.append(_Work(plan=plan, spec=spec, memory=memory))
+        moving = [work.plan for work in works if work.plan.way != "none"]
+        if not moving:
+            return works
+        told += check_limits(state, target, moving)
+        for warning in told:
+            progress(warning)
+        return [_extracted(work, snapshot, folder, progress) for work in works]
+
+
+def check_limits(state: State, target: Target, plans: Sequence[RelationPlan]) -> list[str]:
+    """Warnings of quotas and budget; raises BudgetError where the plans would pass the budget."""
+    loads = {row["relation"]: row["jobs"] for row in state.rows("jobs_today", {})}
+    told = []
+    for plan in plans:
+        name = plan.relation.qualified
+        check_query(target.settings, relation=name, planned=plan.bytes_billed)
+        told += quota_warnings(plan, loads_today=loads.get(name, 0))
+    billed = billed_this_month(target, today())
+    warning = check_budget(target.settings, billed=billed, planned=sum(p.bytes_billed for p in plans))
+    return [*told, warning] if warning else told
+
+
+def _extracted(work: _Work, snapshot: Snapshot, folder: Path, progress: Progress) -> _Work:
+    plan = work.plan
+    if not plan.sent:
+        return work
+    written = extract(
+        snapshot,
+        plan.relation,
+        folder / f"{plan.relation.name}.parquet",
+        partitions=plan.days,
+        proof=True,
+        progress=progress,
+    )
+    assert written.rows == plan.rows  # noqa: S101 (one snapshot: what was counted is what was read)
+    return _Work(plan=plan, spec=work.spec, memory=work.memory, extract=written)
+
+
+def _send(state: State, target: Target, run_id: int, work: _Work, progress: Progress) -> RelationResult:
+    plan, started = work.plan, time.monotonic()
+    if plan.way == "none":
+        return RelationResult(schema=plan.relation.schema, name=plan.relation.name, way=plan.way)
+    sender = Sender(
+        state=state,
+        target=target,
+        run_id=run_id,
+        plan=plan,
+        spec=work.spec,
+        change_id=plan.change_id(work.memory),
+        progress=progress,
+    )
+    sent = sender.send(work.extract)
+    if plan.way == "replace":
+        found = target.tables.read(work.spec.name)
+        if found is not None and found.created != work.memory.created:
+            state.recreated(plan.relation.qualified, created=found.created)
+    return RelationResult(
+        schema=plan.relation.schema,
+        name=plan.relation.name,
+        way=plan.way,
+        partitions=len(plan.sent),
+        vanished=len(plan.vanished),
+        rows=plan.rows,
+        bytes=work.extract.size if work.extract else 0,
+        bytes_billed=sent.bytes_billed,
+        misfits=total_misfits({key: plan.partitions[key] for key in plan.sent}),
+        job_id=sent.job_id,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _figures(results: Sequence[RelationResult]) -> dict[str, int]:
+    moved = [one for one in results if one.way != "none"]
+    return {
+        "relations": len(moved),
+        "partitions": sum(one.partitions + one.vanished for one in moved),
+        "rows_sent": sum(one.rows for one in moved),
+        "bytes_sent": sum(one.bytes for one in moved),
+        "bytes_billed": sum(one.bytes_billed for one in moved),
+    }

@@ -1,0 +1,139 @@
+"""A relation's rows as Arrow batches, by ADBC, from one or two connections on the shared snapshot."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from adbc_driver_postgresql import dbapi
+
+from bq_export.errors import ExportError, ValueOutOfRangeError
+from bq_export.source.fingerprints import MISFIT_HINT, misfit_message
+from bq_export.source.relation import PAGES_FOR_TWO
+from bq_export.source.statements import select_rows
+from bq_export.types import MARK, arrow_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import date
+
+    from psycopg import sql
+
+    from bq_export.source.relation import Relation
+    from bq_export.source.snapshot import Snapshot
+    from bq_export.types import Field
+
+    Consumer = Callable[[pa.RecordBatch], None]
+
+# Bytes of COPY data that ADBC gathers into one batch: what bounds the memory.
+_BATCH_BYTES = 4 << 20
+
+
+def read_rows(
+    snapshot: Snapshot,
+    relation: Relation,
+    consumers: Sequence[Consumer],
+    *,
+    partitions: Sequence[date | None] | None = None,
+) -> None:
+    """Hand every batch to a consumer; each consumer is called by one thread of its own.
+
+    With two consumers a relation with storage is read by two connections, each half of its pages.
+    """
+    statements = _statements(relation, partitions, len(consumers))
+    failures: list[BaseException] = []
+    stop = threading.Event()
+
+    def work(statement: sql.Composed, consumer: Consumer) -> None:
+        try:
+            _read(snapshot, relation, statement, consumer, stop)
+        except BaseException as exc:  # noqa: BLE001 (raised again by the caller's thread)
+            failures.append(exc)
+            stop.set()
+
+    pairs = list(zip(statements, consumers, strict=False))
+    threads = [threading.Thread(target=work, args=pair, daemon=True) for pair in pairs[1:]]
+    for thread in threads:
+        thread.start()
+    try:
+        work(*pairs[0])
+    finally:
+        stop_now = bool(failures)
+        if stop_now:
+            stop.set()
+        for thread in threads:
+            thread.join()
+    if failures:
+        raise failures[0]
+
+
+def readers_for(relation: Relation) -> int:
+    """How many connections read a relation."""
+    return 2 if relation.pages >= PAGES_FOR_TWO else 1
+
+
+def _statements(
+    relation: Relation, partitions: Sequence[date | None] | None, number: int
+) -> list[sql.Composed]:
+    if number == 1 or readers_for(relation) == 1:
+        return [select_rows(relation, partitions=partitions)]
+    half = relation.pages // 2
+    return [
+        select_rows(relation, partitions=partitions, pages=(0, half)),
+        select_rows(relation, partitions=partitions, pages=(half, None)),
+    ]
+
+
+def _read(
+    snapshot: Snapshot, relation: Relation, statement: sql.Composed, consumer: Consumer, stop: threading.Event
+) -> None:
+    schema = arrow_schema(list(relation.fields))
+    try:
+        with closing(dbapi.connect(snapshot.conninfo)) as connection, closing(connection.cursor()) as cursor:
+            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
+            # The name is the server's own, hexadecimal and dashes; SET takes no parameter.
+            cursor.execute(f"SET TRANSACTION SNAPSHOT '{snapshot.name}'")
+            cursor.execute(statement.as_string())
+            with cursor.fetch_record_batch() as reader:
+                for batch in reader:
+                    if stop.is_set():
+                        return
+                    consumer(_converted(batch, relation.fields, schema))
+    except (dbapi.Error, OSError, pa.ArrowException) as exc:
+        raise _translated(exc, relation) from exc
+
+
+def _converted(batch: pa.RecordBatch, fields: Sequence[Field], schema: pa.Schema) -> pa.RecordBatch:
+    """The batch in the types that leave; a cast that would lose anything raises."""
+    arrays = []
+    for number, one in enumerate(fields):
+        array = batch.column(number)
+        if isinstance(array, pa.ExtensionArray):
+            array = array.storage
+        if one.repeated:
+            values = array.flatten()
+            if values.type != one.arrow.value_type:
+                values = pc.cast(values, one.arrow.value_type)
+            lengths = pc.fill_null(pc.list_value_length(array), 0)
+            ends = pc.cumulative_sum(lengths)
+            offsets = pa.concat_arrays([pa.array([0], ends.type), ends])
+            array = pa.ListArray.from_arrays(offsets, values, type=one.arrow)
+        elif array.type != one.arrow:
+            array = pc.cast(array, one.arrow)
+        arrays.append(array)
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _translated(exc: Exception, relation: Relation) -> ExportError:
+    text = str(exc)
+    _, found, rest = text.partition(f'"{MARK}:')
+    if found:
+        column, _, value = rest.rpartition('"')[0].partition(":")
+        told = f"{column}, as {value.splitlines()[0] if value else 'an empty text'}"
+        return ValueOutOfRangeError(misfit_message(relation, told), hint=MISFIT_HINT)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    cause = next((line.partition("ERROR:")[2].strip() for line in lines if "ERROR:" in line), lines[0])
+    return ExportError(f"Cannot read {relation.qualified}: {cause}")

@@ -1,0 +1,70 @@
+"""One moment of the database, shared by every connection of a run."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import IsolationLevel
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from bq_export.source.statements import SESSION
+from ledgerviews.db import connect, conninfo, describe_target, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ledgerviews.config import Settings
+
+APPLICATION = "bq-export"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The connection that holds the moment, its exported name, and how another connection joins it."""
+
+    connection: psycopg.Connection
+    name: str
+    conninfo: str
+    target: str
+
+
+@contextmanager
+def open_snapshot(settings: Settings) -> Iterator[Snapshot]:
+    """Begin a read-only REPEATABLE READ transaction, export its snapshot, and hold it for the block."""
+    target = describe_target(settings)
+    connection = connect(settings, application=APPLICATION)
+    try:
+        with translated(target=target):
+            for name, value in SESSION.items():
+                connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, value])
+            connection.isolation_level = IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            connection.autocommit = False
+            row = connection.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
+        assert row is not None  # noqa: S101
+        yield Snapshot(connection=connection, name=row[0], conninfo=_reader_conninfo(settings), target=target)
+    finally:
+        connection.close()
+
+
+def _reader_conninfo(settings: Settings) -> str:
+    """How ADBC's own libpq connects: as we do, and in a transaction that may join the snapshot.
+
+    ADBC begins its transactions itself, so the isolation level has to be the session's default.
+    """
+    given = conninfo_to_dict(conninfo(settings.database_url))
+    ours = {
+        "default_transaction_isolation": "repeatable read",
+        "default_transaction_read_only": "on",
+        **SESSION,
+    }
+    asked = given.get("options") or os.environ.get("PGOPTIONS") or ""
+    set_ = " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in ours.items())
+    given["options"] = f"{asked} {set_}".strip()
+    given.setdefault("fallback_application_name", APPLICATION)
+    given.setdefault("client_encoding", "utf8")
+    return make_conninfo("", **given)
