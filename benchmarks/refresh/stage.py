@@ -97,6 +97,8 @@ def opened(options: Options, *, durable: bool = False) -> Iterator[Stage]:
         with Server.start(
             path / "server", bin_dir=options.bin_dir, throwaway=not durable, settings=SETTINGS
         ) as server:
+            if durable:
+                server.guard()  # a throw-away one is guarded already: it ends with this process
             results.say(
                 f"PostgreSQL {server.version}, {'durable' if durable else 'throw-away (fsync off)'}, "
                 + ", ".join(f"{name} {value}" for name, value in SETTINGS.items())

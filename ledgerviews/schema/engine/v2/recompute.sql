@@ -1,12 +1,14 @@
 -- Engine version 2: recompute what a plan says, publish it, and check it.
 
 -- The planner would hash all of a child source for the few rows of some days; the loop reads only theirs. The
--- clause ends with the function: REFRESH … CONCURRENTLY under it would never end.
+-- clause ends with the function: REFRESH … CONCURRENTLY under it would never end. Starting workers takes longer
+-- than they save on a day of some thousand rows, the more so on a busy server; past some ten thousand they help.
 CREATE FUNCTION ledgerviews.fill_nested(rollup text, lo date, hi date) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET enable_hashjoin = off
 SET enable_mergejoin = off
+SET parallel_setup_cost = 100000
 AS $body$
 BEGIN
     EXECUTE pg_catalog.format('INSERT INTO pg_temp.ledgerviews_fresh SELECT * FROM ledgerviews.%I($1, $2)', rollup || '_days')
@@ -33,15 +35,8 @@ CREATE FUNCTION ledgerviews.fill(rollup text, lo date, hi date, nested boolean) 
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $body$
-DECLARE
-    v_workers text := pg_catalog.current_setting('max_parallel_workers_per_gather');
 BEGIN
-    IF nested AND LEAST(hi, (pg_catalog.now() AT TIME ZONE 'UTC')::date + 1) - lo <= 7 THEN
-        -- Starting workers takes longer than they save on a few days, the more so on a busy server.
-        PERFORM pg_catalog.set_config('max_parallel_workers_per_gather', '0', true);
-        PERFORM ledgerviews.fill_nested(rollup, lo, hi);
-        PERFORM pg_catalog.set_config('max_parallel_workers_per_gather', v_workers, true);
-    ELSIF nested THEN
+    IF nested THEN
         PERFORM ledgerviews.fill_nested(rollup, lo, hi);
     ELSE
         EXECUTE pg_catalog.format('INSERT INTO pg_temp.ledgerviews_fresh SELECT * FROM ledgerviews.%I($1, $2)', rollup || '_days')
