@@ -2,5 +2,6 @@
 
 from .environment import run_migrations
 from .operations import CreateOp, DropOp, EngineOp
+from .source_operations import CreateSourceOp, DropSourceOp
 
-__all__ = ["CreateOp", "DropOp", "EngineOp", "run_migrations"]
+__all__ = ["CreateOp", "CreateSourceOp", "DropOp", "DropSourceOp", "EngineOp", "run_migrations"]

@@ -14,7 +14,7 @@ from alembic.util import CommandError
 from ledgerviews.errors import DriftError, LedgerviewsError, UsageError
 from ledgerviews.revisions import location
 
-from .operations import SETTINGS
+from .execute import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,7 +22,7 @@ from ledgerviews.queries import query
 
 from . import contract
 from .engine_versions import SCHEMA
-from .operations import SETTINGS
+from .execute import SETTINGS
 
 if TYPE_CHECKING:
     from types import ModuleType

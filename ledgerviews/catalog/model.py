@@ -1,0 +1,127 @@
+"""A published relation, declared beside the SQL file of the same name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ledgerviews.errors import DeclarationError
+from ledgerviews.sqltext import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .check import Check
+    from .export import Export
+
+
+class Kind(StrEnum):
+    """What a model becomes in the database."""
+
+    VIEW = "view"
+    MATERIALIZED_VIEW = "materialized view"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A published relation: its declaration, beside the SQL file of the same name.
+
+    Attributes:
+        path: the declaration's own file; name and SQL follow from it.
+        kind: view or materialized view.
+        description: one sentence, installed as the relation's comment.
+        grain: the columns of which one combination makes one row.
+        columns: every column, in order, with the line that is installed as its comment.
+        unique_key: the columns of the unique index; the grain for a materialized view, none for a view.
+        day: the column of the grain that holds a row's UTC day, where days can be computed one by one.
+        checks: what must hold of the rows, of a materialized view.
+        export: how it is exported; None where it is not.
+    """
+
+    path: Path
+    kind: Kind
+    description: str
+    grain: tuple[str, ...]
+    columns: Mapping[str, str] = field(hash=False)
+    day: str | None = None
+    checks: tuple[Check, ...] = ()
+    export: Export | None = None
+
+    @classmethod
+    def beside(  # noqa: PLR0913 (what a declaration says)
+        cls,
+        file: str,
+        *,
+        kind: Kind,
+        description: str,
+        grain: tuple[str, ...],
+        columns: Mapping[str, str],
+        day: str | None = None,
+        checks: tuple[Check, ...] = (),
+        export: Export | None = None,
+    ) -> Model:
+        """Declare the model whose SQL stands beside ``file`` (pass ``__file__``)."""
+        model = cls(
+            path=Path(file),
+            kind=kind,
+            description=description,
+            grain=grain,
+            columns=columns,
+            day=day,
+            checks=checks,
+            export=export,
+        )
+        if day is not None and day not in grain:
+            raise DeclarationError(f"Model {model.name}: its day column {day} is no part of its grain.")
+        if kind is Kind.MATERIALIZED_VIEW and not grain:
+            raise DeclarationError(
+                f"Materialized view {model.name} declares no grain, so it has no unique key.",
+                hint="Name the columns of which one combination makes one row.",
+            )
+        if missing := [name for name in grain if name not in columns]:
+            raise DeclarationError(f"Model {model.name}: grain names {', '.join(missing)}, no column of it.")
+        _require_checks(model)
+        if unknown := sorted((export.named if export else set()) - set(columns)):
+            raise DeclarationError(f"Model {model.name}: export names {', '.join(unknown)}, no column of it.")
+        return model
+
+    @property
+    def name(self) -> str:
+        """The relation's name: that of the file."""
+        return self.path.stem
+
+    @property
+    def unique_key(self) -> tuple[str, ...]:
+        """The columns of the unique index that REFRESH … CONCURRENTLY needs."""
+        return self.grain if self.kind is Kind.MATERIALIZED_VIEW else ()
+
+    @cached_property
+    def sql(self) -> str:
+        """The SELECT as it is written, without its final semicolon."""
+        try:
+            return statement(self.path.with_suffix(".sql").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise DeclarationError(
+                f"Model {self.name} has no {self.path.with_suffix('.sql').name} beside its declaration."
+            ) from None
+
+
+def _require_checks(model: Model) -> None:
+    names = [check.name for check in model.checks]
+    if len(set(names)) < len(names):
+        raise DeclarationError(f"Model {model.name}: two of its checks have the same name.")
+    for check in model.checks:
+        if model.kind is not Kind.MATERIALIZED_VIEW:
+            raise DeclarationError(
+                f"Model {model.name} is a view, so no refresh runs its check {check.name}.",
+                hint="Declare it on a materialized view that reads it.",
+            )
+        if missing := [name for name in check.columns if name not in model.columns]:
+            raise DeclarationError(
+                f"Model {model.name}: its check {check.name} names {', '.join(missing)}, no column of it."
+            )
+        if check.kind != "expression" and not check.columns:
+            raise DeclarationError(f"Model {model.name}: its check {check.name} names no column.")

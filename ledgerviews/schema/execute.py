@@ -1,0 +1,71 @@
+"""How an operation runs its SQL: as it is written, in the driver, or printed for psql."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ledgerviews.config import Settings
+from ledgerviews.queries import query
+
+if TYPE_CHECKING:
+    from alembic.operations import Operations
+
+SETTINGS = "ledgerviews_settings"
+"""The key under which an Alembic Config's attributes carry the Settings."""
+
+
+def settings_of(operations: Operations) -> Settings:
+    """The settings of this run; from the environment where another env.py runs the revision."""
+    config = operations.get_context().config
+    settings = config.attributes.get(SETTINGS) if config is not None else None
+    return settings if isinstance(settings, Settings) else Settings.from_environment()
+
+
+def offline(operations: Operations) -> bool:
+    """Whether the script is printed (``--sql``) instead of run."""
+    return bool(operations.get_context().as_sql)
+
+
+def installed_version(operations: Operations) -> int:
+    """The version of the engine that stands in the database; 0 for none."""
+    cursor = _cursor(operations)
+    cursor.execute(query("installed"))
+    if not cursor.fetchone()[0]:
+        return 0
+    cursor.execute(query("engine_version"))
+    row = cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+_GUARD = """\
+SET LOCAL search_path = pg_catalog, pg_temp;
+DO $body$
+BEGIN
+    IF pg_catalog.to_regclass('ledgerviews.refresh_lock') IS NOT NULL THEN
+        LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE;
+    END IF;
+END
+$body$;
+"""
+"""No schema in front of pg_catalog gives our SQL another meaning, and no refresh runs beside it."""
+
+
+def run(operations: Operations, script: str) -> None:
+    """Run a script of any number of statements as it is written, or print it offline."""
+    if not script:
+        return
+    if offline(operations):
+        output = operations.get_context().impl.static_output
+        output(_GUARD + script + "SET LOCAL search_path TO DEFAULT;\n")
+        return
+    # The driver's own cursor: SQLAlchemy would read :name and %% in the text.
+    cursor = _cursor(operations)
+    cursor.execute("SELECT pg_catalog.current_setting('search_path')")
+    ((path,),) = cursor.fetchall()
+    cursor.execute(_GUARD + script)
+    cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [path])
+
+
+def _cursor(operations: Operations) -> Any:
+    connection = operations.get_bind()
+    return connection.connection.cursor()
