@@ -64,11 +64,14 @@ def render(*, names: tuple[str, ...]) -> None:
     SELECT of single days, composed from its own and its sources'. Reads no database.
     """
     from ledgerviews.catalog import load  # noqa: PLC0415 (imports the models)
-    from ledgerviews.schema.render import create  # noqa: PLC0415 (loads the SQL parser)
+    from ledgerviews.schema.render import create, track  # noqa: PLC0415 (loads the SQL parser)
 
     catalog = load(Settings.from_environment().models)
     tracked = [source.qualified for source in catalog.sources.values() if source.day is not None]
-    click.echo("\n".join(create(catalog, name) for name in names or [*catalog.models, *tracked]))
+    texts = [create(catalog, name) for name in names or [*catalog.models, *tracked]]
+    if not names and tracked:
+        texts.append(track(catalog))
+    click.echo("\n".join(texts))
 
 
 @db.command()

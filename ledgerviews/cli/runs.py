@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: ledgerviews runs --limit 50")
 @click.argument("run_id", type=int, required=False)
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many runs, newest first."
+    "--limit",
+    type=click.IntRange(1, 1_000_000),
+    default=20,
+    show_default=True,
+    help="How many runs, newest first.",
 )
 @options.as_json
 def runs(*, run_id: int | None, limit: int, as_json: bool) -> None:

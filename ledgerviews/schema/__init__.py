@@ -2,6 +2,14 @@
 
 from .environment import run_migrations
 from .operations import CreateOp, DropOp, EngineOp
-from .source_operations import CreateSourceOp, DropSourceOp
+from .source_operations import CreateSourceOp, DropSourceOp, TrackSourcesOp
 
-__all__ = ["CreateOp", "CreateSourceOp", "DropOp", "DropSourceOp", "EngineOp", "run_migrations"]
+__all__ = [
+    "CreateOp",
+    "CreateSourceOp",
+    "DropOp",
+    "DropSourceOp",
+    "EngineOp",
+    "TrackSourcesOp",
+    "run_migrations",
+]

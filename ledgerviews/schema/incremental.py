@@ -36,10 +36,12 @@ def stem(schema: str, name: str, *, suffix: str = "") -> str:
     """What the names of a relation's parts begin with: its own, and with room for the longest suffix."""
     whole = (name if schema == "public" else f"{schema}_{name}") + suffix
     room = _LONGEST_NAME - _LONGEST_SUFFIX
-    if len(whole.encode()) <= room:
+    if schema == "public" and len(whole.encode()) <= room:
         return whole
-    digest = sha256(whole.encode()).hexdigest()[:8]
-    return f"{whole.encode()[: room - len(suffix) - 9].decode(errors='ignore')}_{digest}{suffix}"
+    # Two long names may share their beginning, and a.b_c and a_b.c be joined alike.
+    digest = sha256(f"{schema}.{name}{suffix}".encode()).hexdigest()[:8]
+    kept = whole.removesuffix(suffix).encode()[: room - len(suffix) - 9].decode(errors="ignore")
+    return f"{kept}_{digest}{suffix}"
 
 
 def rollup_name(schema: str, name: str) -> str:
@@ -106,13 +108,8 @@ def create_source(  # noqa: PLR0913 (the frozen form of a declaration)
     key: str | None,
     parent: ParentTable | None,
     indexes: Sequence[str],
-    tracking: str,
 ) -> list[sql.Composable]:
-    """The log of a source's writes, what reads it, and the triggers that write it.
-
-    Where the role does not own the table, no trigger can be put on it ENABLE ALWAYS: a warning says so, and
-    each refresh scans the table instead.
-    """
+    """The log of a source's writes, what writes it and what reads it; nothing is put on the table yet."""
     base = stem(schema, name)
     qualified = f"{schema}.{name}"
     names = {
@@ -128,9 +125,6 @@ def create_source(  # noqa: PLR0913 (the frozen form of a declaration)
         "day_of": _ours(f"{base}_day"),
         "key_of": _ours(f"{base}_link"),
         "orphan_index": sql.Identifier(f"{base}_key"),
-        "tracking": sql.Literal(tracking),
-        "schema": sql.Literal(schema),
-        "name": sql.Literal(name),
     }
     used = ["log" if key else "log_without_key"]
     if parent is not None:
@@ -154,12 +148,23 @@ def create_source(  # noqa: PLR0913 (the frozen form of a declaration)
             sql.Literal(f"{parent.schema}.{parent.name}" if parent else None),
             sql.Literal(list(indexes)),
         ),
-        *([] if tracking == "none" else [_template("attach").format(**names)]),
     ]
 
 
+def track_sources(sources: Sequence[str], *, tracking: str) -> list[sql.Composable]:
+    """Put the triggers on sources (``schema.table``), all together; take them off for tracking ``none``.
+
+    Where the role does not own a table, no trigger can be put on it ENABLE ALWAYS: a warning says so, and
+    each refresh scans the table instead.
+    """
+    names = {"sources": sql.Literal(list(sources)), "tracking": sql.Literal(tracking)}
+    if tracking == "none":
+        return [sql.SQL("SELECT ledgerviews.track({sources}::text[], {tracking})").format(**names)]
+    return [_template("track_sources").format(**names)]
+
+
 def drop_source(*, schema: str, name: str) -> list[sql.Composable]:
-    """Take the triggers off a source and its log away."""
+    """Take a source's log away, and its triggers off, where they stand."""
     base = stem(schema, name)
     return [
         sql.SQL("SELECT ledgerviews.untrack({})").format(sql.Literal(f"{schema}.{name}")),

@@ -31,6 +31,12 @@ def create(catalog: Catalog, name: str) -> str:
     return _call(f"ledgerviews_create_{kind}", name, _model(catalog, model))
 
 
+def track(catalog: Catalog) -> str:
+    """The operation that has all sources with a day tracked; the last of a revision."""
+    sources = [source.qualified for source in catalog.sources.values() if source.day is not None]
+    return f"op.ledgerviews_track_sources({sources!r})" if sources else ""
+
+
 def _model(catalog: Catalog, model: Model) -> dict[str, Any]:
     arguments: dict[str, Any] = {"definition": model.sql}
     if model.unique_key:
@@ -41,6 +47,11 @@ def _model(catalog: Catalog, model: Model) -> dict[str, Any]:
         "reads": sorted(catalog.upstream[model.name]),
     }
     if model.day is not None:
+        if vague := [source.qualified for source in catalog.day_sources(model.name) if source.day is None]:
+            raise DeclarationError(
+                f"Model {model.name} declares a day, but its source {', '.join(vague)} declares none.",
+                hint="Declare the column of a row's own time in it, or leave the model's day out.",
+            )
         arguments |= {
             "day": model.day,
             "day_definition": compose(catalog, model.name, lo="$1", hi="$2"),

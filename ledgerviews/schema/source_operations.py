@@ -42,7 +42,7 @@ class CreateSourceOp(MigrateOperation):
         parent: Mapping[str, str] | None = None,
         indexes: Sequence[str] = (),
     ) -> None:
-        """Make the log of a table's changed days, and put the triggers on that LEDGERVIEWS_TRACKING says.
+        """Make the log of a table's changed days; ``ledgerviews_track_sources`` then has it written.
 
         Args:
             operations: Alembic's own.
@@ -56,6 +56,30 @@ class CreateSourceOp(MigrateOperation):
         operations.invoke(
             cls(schema, name, day, key, ParentTable(**parent) if parent is not None else None, indexes)
         )
+
+
+@Operations.register_operation("ledgerviews_track_sources")
+@Operations.register_operation("ledgerviews_untrack_sources")
+@dataclass(frozen=True)
+class TrackSourcesOp(MigrateOperation):
+    """Put the triggers on tables, or take them off: all together, and last in a revision."""
+
+    sources: Sequence[str]
+    track: bool
+
+    @classmethod
+    def ledgerviews_track_sources(cls, operations: Operations, sources: Sequence[str]) -> None:
+        """Put the triggers on that LEDGERVIEWS_TRACKING says.
+
+        Call it last in a revision, once, with all sources (``schema.table``): the locks on the tables are
+        taken together without waiting long, and held until the revision ends.
+        """
+        operations.invoke(cls(sources, track=True))
+
+    @classmethod
+    def ledgerviews_untrack_sources(cls, operations: Operations, sources: Sequence[str]) -> None:
+        """Take the triggers off; call it as late as what is dropped after it allows."""
+        operations.invoke(cls(sources, track=False))
 
 
 @Operations.register_operation("ledgerviews_drop_source")
@@ -83,9 +107,14 @@ def _create_source(operations: Operations, operation: CreateSourceOp) -> None:
             key=operation.key,
             parent=operation.parent,
             indexes=operation.indexes,
-            tracking=settings_of(operations).tracking,
         ),
     )
+
+
+@Operations.implementation_for(TrackSourcesOp)
+def _track_sources(operations: Operations, operation: TrackSourcesOp) -> None:
+    tracking = settings_of(operations).tracking if operation.track else "none"
+    run(operations, statements.track_sources(operation.sources, tracking=tracking))
 
 
 @Operations.implementation_for(DropSourceOp)

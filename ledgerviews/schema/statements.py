@@ -193,9 +193,8 @@ def create_source(  # noqa: PLR0913 (the frozen form of a declaration)
     key: str | None,
     parent: incremental.ParentTable | None,
     indexes: Sequence[str],
-    tracking: str,
 ) -> str:
-    """Make a source's log and what reads it, and put its triggers on."""
+    """Make a source's log and what reads it."""
     return _script(
         incremental.create_source(
             schema=schema,
@@ -204,9 +203,13 @@ def create_source(  # noqa: PLR0913 (the frozen form of a declaration)
             key=key,
             parent=parent,
             indexes=indexes,
-            tracking=tracking,
         )
     )
+
+
+def track_sources(sources: Sequence[str], *, tracking: str) -> str:
+    """Put the triggers on sources, or take them off."""
+    return _script(incremental.track_sources(sources, tracking=tracking))
 
 
 def drop_source(*, schema: str, name: str) -> str:

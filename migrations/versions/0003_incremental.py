@@ -497,11 +497,10 @@ def upgrade() -> None:
         parent={"schema": "public", "name": "suggestion_events", "key": "id", "day": "created_at"},
         indexes=["event_id"],
     )
+    op.ledgerviews_track_sources(["public.suggestion_events", "public.suggestion_feedback"])
 
 
 def downgrade() -> None:
-    op.ledgerviews_drop_source("suggestion_feedback")
-    op.ledgerviews_drop_source("suggestion_events")
     op.ledgerviews_drop_materialized_view("mart_suggestions_kpis", set_aside=True)
     op.ledgerviews_drop_materialized_view("mart_suggestions_feedback_daily", by_day=True, set_aside=True)
     op.ledgerviews_drop_materialized_view("mart_suggestions_daily", by_day=True, set_aside=True)
@@ -532,4 +531,7 @@ def downgrade() -> None:
         reads=["mart_suggestions_daily", "mart_suggestions_feedback_daily"],
         take_up=True,
     )
+    op.ledgerviews_untrack_sources(["public.suggestion_events", "public.suggestion_feedback"])
+    op.ledgerviews_drop_source("suggestion_feedback")
+    op.ledgerviews_drop_source("suggestion_events")
     op.ledgerviews_engine(version=1, previous=2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -521,6 +523,36 @@ def test_installing_triggers_gives_way_to_writers(
     assert differing(connection) == 0
 
 
+@pytest.mark.parametrize("busy", ["suggestion_events", "suggestion_feedback"])
+def test_an_upgrade_does_not_lock_one_table_while_it_waits_for_another(
+    application_url: str, connect: Connect, busy: str
+) -> None:
+    """While a transaction holds one source, the upgrade waits, and writes to both tables go on."""
+    settings = Settings(database_url=application_url)
+    commands.upgrade(settings, "0002")
+    holder, writer = connect(application_url), connect(application_url)
+    writer.execute("INSERT INTO public.transactions (id, date) VALUES (1, '2026-01-01'), (2, '2026-01-01')")
+    holder.execute(f"BEGIN; LOCK public.{busy} IN ROW EXCLUSIVE MODE".encode())
+    upgrade = threading.Thread(target=commands.upgrade, args=[settings, "0003"])
+    upgrade.start()
+    waits = []
+    for _ in range(8):
+        time.sleep(0.3)
+        started = time.monotonic()
+        writer.execute(
+            "INSERT INTO public.suggestion_events (txn_id, candidates, mode) VALUES (1, '[]', 'auto')"
+        )
+        answer(writer, event=None, at="2026-03-01")
+        waits.append(time.monotonic() - started)
+    holder.execute("ROLLBACK")
+    upgrade.join(60)
+    refresh(writer)
+
+    assert max(waits) < 2
+    assert writer.execute("SELECT DISTINCT tracking FROM ledgerviews.source").fetchall() == [("closed days",)]
+    assert differing(writer) == 0
+
+
 # Checks, verify and scrub ---------------------------------------------------------------------------------
 
 
@@ -540,7 +572,7 @@ def test_a_failing_check_publishes_nothing(connection: psycopg.Connection) -> No
     fail_a_check(connection, severity="error")
     before = connection.execute(f"SELECT sum(events) FROM public.{DAILY}").fetchone()
 
-    with pytest.raises(psycopg.Error, match=r"these checks fail: one_event \(1 rows\)") as caught:
+    with pytest.raises(psycopg.Error, match=r"these checks fail: one_event \(1 row\)") as caught:
         refresh(connection)
     after = connection.execute(f"SELECT sum(events) FROM public.{DAILY}").fetchone()
     run = connection.execute(
@@ -582,24 +614,77 @@ def test_checks_look_at_what_was_recomputed(connection: psycopg.Connection) -> N
     )
     refresh(connection)
 
-    with pytest.raises(psycopg.Error, match=r"these checks fail: a \(2 rows\), b \(1 rows\)"):
+    with pytest.raises(psycopg.Error, match=r"these checks fail: a \(2 rows\), b \(1 row\)"):
         refresh(connection, mode="full")
 
 
 def test_verify_finds_one_changed_cell(connection: psycopg.Connection) -> None:
-    """A cell changed in a rollup is found, nothing is published, and a full refresh mends it."""
+    """A cell changed in a rollup is found, nothing is published, and the next refresh mends it."""
     clean = refresh(connection, mode="verify")
     connection.execute(f"UPDATE ledgerviews.{DAILY}_rollup SET events = 99 WHERE created_date = '2026-03-02'")
     connection.execute(f"REFRESH MATERIALIZED VIEW public.{DAILY}")
 
     with pytest.raises(psycopg.Error, match=rf"public\.{DAILY} \(2 rows\)") as caught:
         refresh(connection, mode="verify")
-    refresh(connection, mode="full")
+    mended = refresh(connection)
 
     assert clean > 0
+    assert steps(connection, mended)[DAILY][2].startswith("verify (run ")
     assert caught.value.sqlstate == "LV002"
     assert '"events": 99' in (caught.value.diag.message_detail or "")
     assert differing(connection) == 0
+
+
+def test_verify_finds_what_is_not_published_yet(connection: psycopg.Connection) -> None:
+    """A rollup that somebody changed is found before a refresh publishes it."""
+    connection.execute(f"UPDATE ledgerviews.{DAILY}_rollup SET events = 99")
+
+    with pytest.raises(psycopg.Error, match=rf"public\.{DAILY} \(6 rows\)"):
+        refresh(connection, mode="verify")
+
+
+def test_an_emptied_rollup_is_rebuilt(connection: psycopg.Connection) -> None:
+    """After somebody truncates a rollup the next refresh recomputes all, and counts right."""
+    connection.execute(f"TRUNCATE ledgerviews.{DAILY}_rollup")
+    add_event(connection, "2026-03-02 08:00", number=20)
+
+    run_id = refresh(connection)
+
+    assert steps(connection, run_id)[DAILY][2] == "its rollup was emptied or rewritten"
+    assert differing(connection) == 0
+    assert connection.execute(
+        "SELECT rows_after FROM ledgerviews.run_relation WHERE run_id = %s AND position = 1", [run_id]
+    ).fetchone() == (3,)
+
+
+@pytest.mark.parametrize("expression", ["nothing > 0", "events", "events > 0; SELECT 1"])
+def test_a_check_that_cannot_be_run_is_refused_at_once(
+    connection: psycopg.Connection, expression: str
+) -> None:
+    """An expression that is no condition over the columns is refused when it is installed, by its name."""
+    with pytest.raises(psycopg.Error, match=r"Check odd of public\.") as caught:
+        connection.execute(
+            "INSERT INTO ledgerviews.relation_check"
+            " (schema_name, relation_name, check_name, kind, expression, severity)"
+            " VALUES ('public', %s, 'odd', 'expression', %s, 'error')",
+            [DAILY, expression],
+        )
+
+    assert caught.value.diag.message_hint == "An expression is one condition over the relation's columns."
+
+
+def test_a_check_may_end_in_a_comment_and_names_itself_when_it_breaks(connection: psycopg.Connection) -> None:
+    """A comment at the end of an expression is none of the query's; an error in it names the check."""
+    connection.execute(
+        "INSERT INTO ledgerviews.relation_check"
+        " (schema_name, relation_name, check_name, kind, expression, severity)"
+        " VALUES ('public', %s, 'odd', 'expression', '1 / (events - 1) > 0 -- never', 'error')",
+        [DAILY],
+    )
+    add_event(connection, "2026-03-05 08:00", number=20)
+
+    with pytest.raises(psycopg.Error, match=r"Check odd of public\.mart_suggestions_daily cannot be run"):
+        refresh(connection)
 
 
 def test_the_scrub_comes_round_to_every_day(connection: psycopg.Connection) -> None:

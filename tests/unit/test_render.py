@@ -24,7 +24,7 @@ class Recorder:
         self.calls: dict[tuple[str, str], dict[str, Any]] = {}
 
     def __getattr__(self, operation: str) -> Any:
-        def call(name: str = "", definition: str | None = None, **arguments: Any) -> None:
+        def call(name: Any = "", definition: str | None = None, **arguments: Any) -> None:
             if definition is not None:
                 arguments["definition"] = definition
             for key in ("definition", "day_definition"):
@@ -32,7 +32,7 @@ class Recorder:
                     arguments[key] = statement(arguments[key]).strip()
             arguments.pop("take_up", None)
             arguments.setdefault("schema", "public")
-            self.calls[operation, name] = {key: value for key, value in arguments.items() if value}
+            self.calls[operation, str(name)] = {key: value for key, value in arguments.items() if value}
 
         return call
 

@@ -282,6 +282,11 @@ BEGIN
         v_recomputed := pg_catalog.clock_timestamp();
         v_before := v_mart.row_count;
         v_after := v_before + v_difference.inserted - v_difference.deleted;
+        IF step.scope = 'all' THEN
+            -- Also right where somebody's hand was in the rollup.
+            EXECUTE pg_catalog.format('SELECT pg_catalog.count(*) FROM ledgerviews.%I', v_mart.rollup) INTO v_after;
+            v_before := v_after - v_difference.inserted + v_difference.deleted;
+        END IF;
         -- A full refresh also renews a view that is not what its rollup holds, however that came about.
         IF v_method = 'concurrently' AND mode <> 'full' AND v_difference = ROW(0, 0, 0)::ledgerviews.difference THEN
             v_method := 'unchanged';
@@ -361,6 +366,10 @@ BEGIN
         open_from = CASE WHEN v_mart.rollup IS NOT NULL THEN publish.open_since END,
         rebuild = NULL,
         row_count = v_after,
+        rollup_file = (
+            SELECT c.relfilenode FROM pg_catalog.pg_class AS c
+            WHERE c.oid = pg_catalog.to_regclass('ledgerviews.' || pg_catalog.quote_ident(v_mart.rollup))
+        ),
         changes = t.changes + CASE WHEN v_method = 'unchanged' THEN 0 ELSE 1 END,
         followed = ledgerviews.upstream_changes(v_mart.upstream),
         refreshed_at = pg_catalog.now()
@@ -404,6 +413,8 @@ DECLARE
     v_sample jsonb;
     v_failures jsonb := jsonb '[]';
     v_failed text[] := '{}'::text[];
+    v_sqlstate text;
+    v_message text;
 BEGIN
     FOR v_check IN
         SELECT c.*, r.unique_key, r.day_column
@@ -432,24 +443,35 @@ BEGIN
                     pg_catalog.string_agg(pg_catalog.format('m.%I', k.name), ', ' ORDER BY k.ordinality), v_rows)
                 FROM pg_catalog.unnest(v_check.columns) WITH ORDINALITY AS k (name, ordinality)
             )
-            ELSE pg_catalog.format('SELECT m.* FROM %s WHERE NOT (%s)', v_rows, v_check.expression)
+            -- The bracket stands on a line of its own, because an expression may end in a comment.
+            ELSE pg_catalog.format(E'SELECT m.* FROM %s WHERE NOT (%s\n)', v_rows, v_check.expression)
         END;
-        EXECUTE pg_catalog.format(
-            'WITH failing AS MATERIALIZED (%s)'
-            ' SELECT (SELECT pg_catalog.count(*) FROM failing),'
-            ' (SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(s.*)) FROM (SELECT * FROM failing LIMIT 10) AS s)',
-            v_failing)
-        INTO v_count, v_sample
-        USING step.ranges;
+        BEGIN
+            EXECUTE pg_catalog.format(
+                'WITH failing AS MATERIALIZED (%s)'
+                ' SELECT (SELECT pg_catalog.count(*) FROM failing),'
+                ' (SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(s.*)) FROM (SELECT * FROM failing LIMIT 10) AS s)',
+                v_failing)
+            INTO v_count, v_sample
+            USING step.ranges;
+        EXCEPTION WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS v_sqlstate = RETURNED_SQLSTATE, v_message = MESSAGE_TEXT;
+            RAISE EXCEPTION USING
+                ERRCODE = v_sqlstate,
+                MESSAGE = pg_catalog.format(
+                    'Check %s of %s.%s cannot be run: %s', v_check.check_name, step.schema_name, step.relation_name, v_message),
+                HINT = 'Nothing was published. Mend the check, and install the revision that says so.';
+        END;
         IF v_count > 0 THEN
             v_failures := v_failures || pg_catalog.jsonb_build_object(
                 'schema', step.schema_name, 'relation', step.relation_name, 'check', v_check.check_name,
                 'severity', v_check.severity, 'failed_rows', v_count, 'sample', v_sample);
             IF v_check.severity = 'error' THEN
-                v_failed := v_failed || pg_catalog.format('%s (%s rows)', v_check.check_name, v_count);
+                v_failed := v_failed || pg_catalog.format('%s (%s %s)', v_check.check_name, v_count, CASE v_count WHEN 1 THEN 'row' ELSE 'rows' END);
             ELSE
-                RAISE WARNING 'Check % of %.% fails for % rows, the first: %',
-                    v_check.check_name, step.schema_name, step.relation_name, v_count, v_sample -> 0;
+                RAISE WARNING 'Check % of %.% fails for % %, the first: %',
+                    v_check.check_name, step.schema_name, step.relation_name, v_count,
+                    CASE v_count WHEN 1 THEN 'row' ELSE 'rows' END, v_sample -> 0;
             END IF;
         END IF;
     END LOOP;

@@ -125,6 +125,8 @@ BEGIN
         END IF;
         BEGIN
             SET LOCAL jit = off;
+            -- REFRESH … CONCURRENTLY of 15 to 18 cannot be run with it on.
+            SET LOCAL quote_all_identifiers = off;
             v_open_since := ledgerviews.open_since();
             SELECT pg_catalog.array_agg(p ORDER BY p.position) INTO v_steps
             FROM ledgerviews.plan(relations, CASE mode WHEN 'verify' THEN 'incremental' ELSE mode END, upstream) AS p;
@@ -153,6 +155,7 @@ BEGIN
             SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
             SET LOCAL search_path = pg_catalog, pg_temp;
             SET LOCAL jit = off;
+            SET LOCAL quote_all_identifiers = off;
             SET LOCAL synchronous_commit = off;
             -- Whatever stops the scrub, the refresh is published.
             BEGIN
@@ -190,6 +193,12 @@ BEGIN
             refresh.run_id, f.value ->> 'schema', f.value ->> 'relation', f.value ->> 'check', f.value ->> 'severity',
             (f.value ->> 'failed_rows')::bigint, f.value -> 'sample'
         FROM pg_catalog.jsonb_array_elements(v_detail::jsonb) AS f (value);
+    END IF;
+    IF v_sqlstate = 'LV002' THEN
+        UPDATE ledgerviews.relation_state AS t
+        SET rebuild = pg_catalog.format('verify (run %s) found %s rows that the sources do not give', run_id, d.value ->> 'differing_rows')
+        FROM pg_catalog.jsonb_array_elements(v_detail::jsonb) AS d (value)
+        WHERE t.schema_name = d.value ->> 'schema' AND t.relation_name = d.value ->> 'relation';
     END IF;
     COMMIT;
     SET LOCAL search_path = pg_catalog, pg_temp;

@@ -260,6 +260,10 @@ BEGIN
             r.day_column, t.dirty, t.followed, t.refreshed_at,
             COALESCE(
                 t.rebuild,
+                CASE WHEN m.rollup IS NOT NULL AND t.rollup_file IS DISTINCT FROM (
+                    SELECT c.relfilenode FROM pg_catalog.pg_class AS c
+                    WHERE c.oid = pg_catalog.to_regclass('ledgerviews.' || pg_catalog.quote_ident(m.rollup))
+                ) THEN 'its rollup was emptied or rewritten' END,
                 (
                     SELECT pg_catalog.string_agg(u.source, ', ' ORDER BY u.source) || ': its days are not told by op.ledgerviews_create_source'
                     FROM pg_catalog.unnest(r.sources) AS u (source)

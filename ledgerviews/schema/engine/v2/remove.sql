@@ -36,8 +36,11 @@ DROP FUNCTION ledgerviews.observe_sources();
 DROP FUNCTION ledgerviews.must_recompute(text, datemultirange, text);
 DROP FUNCTION ledgerviews.doubt(jsonb, jsonb);
 DROP FUNCTION ledgerviews.enable_always(oid);
-DROP FUNCTION ledgerviews.track(text, text, integer);
 DROP FUNCTION ledgerviews.untrack(text, integer);
+DROP FUNCTION ledgerviews.track(text, text, integer);
+DROP FUNCTION ledgerviews.track(text[], text, integer);
+DROP FUNCTION ledgerviews.attach(text, text);
+DROP FUNCTION ledgerviews.detach(text);
 DROP FUNCTION ledgerviews.missing_indexes(text);
 DROP VIEW ledgerviews.source_now;
 DROP TABLE ledgerviews.run_check;
@@ -61,6 +64,7 @@ ALTER TABLE ledgerviews.run
     DROP COLUMN drift,
     DROP COLUMN scrub_seconds;
 DROP TABLE ledgerviews.relation_check;
+DROP FUNCTION ledgerviews.check_added();
 DROP TRIGGER relation_added ON ledgerviews.relation;
 DROP FUNCTION ledgerviews.relation_added();
 DROP TABLE ledgerviews.relation_state;

@@ -55,7 +55,7 @@ SELECT
             WHERE c.oid = pg_catalog.to_regclass('ledgerviews.' || pg_catalog.quote_ident(s.stem || '_change'))
         ),
         'files', (
-            SELECT pg_catalog.jsonb_object_agg(p.relation::text, p.relfilenode)
+            SELECT COALESCE(pg_catalog.jsonb_object_agg(p.relation::text, p.relfilenode), '{}')
             FROM part AS p
             WHERE p.source = s.source
         ),
@@ -121,60 +121,31 @@ COMMENT ON FUNCTION ledgerviews.missing_indexes(text) IS
 
 -- Triggers on the application's tables --------------------------------------------------------------------
 
-CREATE FUNCTION ledgerviews.untrack(source text, attempts integer DEFAULT 100) RETURNS void
+CREATE FUNCTION ledgerviews.detach(source text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
-SET lock_timeout = '100ms'
 AS $body$
 DECLARE
     v_source ledgerviews.source;
     v_name text;
-    v_attempt integer := 1;
 BEGIN
-    SELECT s.* INTO v_source FROM ledgerviews.source AS s WHERE s.source = untrack.source;
-    IF v_source.source IS NULL THEN
-        RAISE EXCEPTION USING
-            ERRCODE = 'undefined_table',
-            MESSAGE = pg_catalog.format('%s is no source of the installed relations.', source),
-            HINT = 'SELECT source FROM ledgerviews.source lists them.';
-    END IF;
-    -- A lock that is awaited keeps later writers out: so never for long, and again a moment later.
-    LOOP
-        BEGIN
-            FOREACH v_name IN ARRAY ARRAY['ledgerviews_insert', 'ledgerviews_update', 'ledgerviews_delete'] LOOP
-                IF pg_catalog.to_regclass(pg_catalog.format('%I.%I', v_source.schema_name, v_source.table_name)) IS NOT NULL
-                    AND EXISTS (
-                        SELECT FROM pg_catalog.pg_trigger AS t
-                        WHERE t.tgname = v_name
-                            AND t.tgrelid = pg_catalog.format('%I.%I', v_source.schema_name, v_source.table_name)::pg_catalog.regclass
-                    )
-                THEN
-                    EXECUTE pg_catalog.format('DROP TRIGGER %I ON %I.%I', v_name, v_source.schema_name, v_source.table_name);
-                END IF;
-            END LOOP;
-            EXIT;
-        EXCEPTION WHEN lock_not_available THEN
-            IF v_attempt >= attempts THEN
-                RAISE EXCEPTION USING
-                    ERRCODE = 'lock_not_available',
-                    MESSAGE = pg_catalog.format('%s was in use at each of %s attempts to take the triggers off.', source, attempts),
-                    HINT = 'A long transaction holds it: see pg_stat_activity. Nothing was changed; try again.';
-            END IF;
-            v_attempt := v_attempt + 1;
-            PERFORM pg_catalog.pg_sleep(0.05 + pg_catalog.random() * 0.3);
-        END;
+    SELECT s.* INTO v_source FROM ledgerviews.source AS s WHERE s.source = detach.source;
+    FOREACH v_name IN ARRAY ARRAY['ledgerviews_insert', 'ledgerviews_update', 'ledgerviews_delete'] LOOP
+        IF EXISTS (
+            SELECT FROM pg_catalog.pg_trigger AS t
+            WHERE t.tgname = v_name
+                AND t.tgrelid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', v_source.schema_name, v_source.table_name))
+        ) THEN
+            EXECUTE pg_catalog.format('DROP TRIGGER %I ON %I.%I', v_name, v_source.schema_name, v_source.table_name);
+        END IF;
     END LOOP;
-    UPDATE ledgerviews.source AS s SET tracking = 'none', tracked_at = NULL, seen = NULL WHERE s.source = untrack.source;
-    EXECUTE pg_catalog.format('DELETE FROM ledgerviews.%I', v_source.stem || '_change');
 END
 $body$;
-COMMENT ON FUNCTION ledgerviews.untrack(text, integer) IS
-'Take our triggers off a source: from then on each refresh scans it for what changed.';
+COMMENT ON FUNCTION ledgerviews.detach(text) IS 'Take our triggers off a source.';
 
-CREATE FUNCTION ledgerviews.track(source text, tracking text DEFAULT 'closed days', attempts integer DEFAULT 100) RETURNS void
+CREATE FUNCTION ledgerviews.attach(source text, tracking text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
-SET lock_timeout = '100ms'
 AS $body$
 DECLARE
     v_source ledgerviews.source;
@@ -184,20 +155,8 @@ DECLARE
     v_closed text;
     v_when_insert text := '';
     v_when_update text := '';
-    v_began timestamptz := pg_catalog.clock_timestamp();
-    v_attempt integer := 1;
 BEGIN
-    IF tracking = 'none' THEN
-        PERFORM ledgerviews.untrack(source, attempts);
-        RETURN;
-    END IF;
-    SELECT s.* INTO v_source FROM ledgerviews.source AS s WHERE s.source = track.source;
-    IF v_source.source IS NULL THEN
-        RAISE EXCEPTION USING
-            ERRCODE = 'undefined_table',
-            MESSAGE = pg_catalog.format('%s is no source of the installed relations.', source),
-            HINT = 'SELECT source FROM ledgerviews.source lists them.';
-    END IF;
+    SELECT s.* INTO v_source FROM ledgerviews.source AS s WHERE s.source = attach.source;
     v_table := pg_catalog.format('%I.%I', v_source.schema_name, v_source.table_name);
     v_relation := v_table::pg_catalog.regclass;
     v_function := pg_catalog.format('ledgerviews.%I', v_source.stem || '_track');
@@ -225,37 +184,96 @@ BEGIN
             END
             || ')';
     END IF;
+    EXECUTE pg_catalog.format(
+        'CREATE OR REPLACE TRIGGER ledgerviews_insert AFTER INSERT ON %s FOR EACH ROW%s EXECUTE FUNCTION %s()',
+        v_table, v_when_insert, v_function);
+    EXECUTE pg_catalog.format(
+        'CREATE OR REPLACE TRIGGER ledgerviews_update AFTER UPDATE ON %s FOR EACH ROW%s EXECUTE FUNCTION %s()',
+        v_table, v_when_update, v_function);
+    EXECUTE pg_catalog.format(
+        'CREATE OR REPLACE TRIGGER ledgerviews_delete AFTER DELETE ON %s FOR EACH ROW EXECUTE FUNCTION %s()',
+        v_table, v_function);
+    -- ALWAYS: also for logical replication, and restores and ENABLE TRIGGER ALL give themselves away.
+    PERFORM ledgerviews.enable_always(v_relation);
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.attach(text, text) IS 'Put our triggers on a source, ENABLE ALWAYS.';
+
+CREATE FUNCTION ledgerviews.track(sources text[], tracking text DEFAULT 'closed days', attempts integer DEFAULT 100) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '100ms'
+AS $body$
+DECLARE
+    v_source text;
+    v_began timestamptz := pg_catalog.clock_timestamp();
+    v_attempt integer := 1;
+BEGIN
+    SELECT n.name INTO v_source
+    FROM pg_catalog.unnest(sources) AS n (name)
+    WHERE NOT EXISTS (SELECT FROM ledgerviews.source AS s WHERE s.source = n.name);
+    IF v_source IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'undefined_table',
+            MESSAGE = pg_catalog.format('%s is no source of the installed relations.', v_source),
+            HINT = 'SELECT source FROM ledgerviews.source lists them.';
+    END IF;
+    -- A lock that is awaited, or held while another is awaited, keeps the application out: so never for long, all
+    -- together, and again a moment later. For the same reason this comes last in its transaction.
     LOOP
         BEGIN
-            EXECUTE pg_catalog.format(
-                'CREATE OR REPLACE TRIGGER ledgerviews_insert AFTER INSERT ON %s FOR EACH ROW%s EXECUTE FUNCTION %s()',
-                v_table, v_when_insert, v_function);
-            EXECUTE pg_catalog.format(
-                'CREATE OR REPLACE TRIGGER ledgerviews_update AFTER UPDATE ON %s FOR EACH ROW%s EXECUTE FUNCTION %s()',
-                v_table, v_when_update, v_function);
-            EXECUTE pg_catalog.format(
-                'CREATE OR REPLACE TRIGGER ledgerviews_delete AFTER DELETE ON %s FOR EACH ROW EXECUTE FUNCTION %s()',
-                v_table, v_function);
-            -- ALWAYS: also for logical replication, and restores and ENABLE TRIGGER ALL give themselves away.
-            PERFORM ledgerviews.enable_always(v_relation);
+            FOREACH v_source IN ARRAY sources LOOP
+                IF tracking = 'none' THEN
+                    PERFORM ledgerviews.detach(v_source);
+                ELSE
+                    PERFORM ledgerviews.attach(v_source, tracking);
+                END IF;
+            END LOOP;
             EXIT;
         EXCEPTION WHEN lock_not_available THEN
             IF v_attempt >= attempts THEN
                 RAISE EXCEPTION USING
                     ERRCODE = 'lock_not_available',
-                    MESSAGE = pg_catalog.format('%s was in use at each of %s attempts to put the triggers on.', source, attempts),
+                    MESSAGE = pg_catalog.format(
+                        '%s was in use at each of %s attempts to %s.', v_source, attempts,
+                        CASE tracking WHEN 'none' THEN 'take the triggers off' ELSE 'put the triggers on' END),
                     HINT = 'A long transaction holds it: see pg_stat_activity. Nothing was changed; try again.';
             END IF;
             v_attempt := v_attempt + 1;
             PERFORM pg_catalog.pg_sleep(0.05 + pg_catalog.random() * 0.3);
         END;
     END LOOP;
-    UPDATE ledgerviews.source AS s SET tracking = track.tracking, tracked_at = v_began, seen = NULL WHERE s.source = track.source;
-    DELETE FROM ledgerviews.source_day AS d WHERE d.source = track.source;
+    UPDATE ledgerviews.source AS s
+    SET tracking = track.tracking, tracked_at = CASE WHEN track.tracking <> 'none' THEN v_began END, seen = NULL
+    WHERE s.source = ANY (sources);
+    IF tracking = 'none' THEN
+        FOR v_source IN SELECT s.stem FROM ledgerviews.source AS s WHERE s.source = ANY (sources) LOOP
+            EXECUTE pg_catalog.format('DELETE FROM ledgerviews.%I', v_source || '_change');
+        END LOOP;
+    ELSE
+        DELETE FROM ledgerviews.source_day AS d WHERE d.source = ANY (sources);
+    END IF;
 END
 $body$;
-COMMENT ON FUNCTION ledgerviews.track(text, text, integer) IS
-'Put our triggers on a source, ENABLE ALWAYS, without holding writers up: tracking is closed days or every write.';
+COMMENT ON FUNCTION ledgerviews.track(text[], text, integer) IS
+'Have the writes to sources tracked, without holding the application up: closed days, every write, or none (each refresh scans them).';
+
+CREATE FUNCTION ledgerviews.track(source text, tracking text DEFAULT 'closed days', attempts integer DEFAULT 100) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+SELECT ledgerviews.track(ARRAY[source], tracking, attempts);
+END;
+COMMENT ON FUNCTION ledgerviews.track(text, text, integer) IS 'Have the writes to one source tracked.';
+
+CREATE FUNCTION ledgerviews.untrack(source text, attempts integer DEFAULT 100) RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+SELECT ledgerviews.track(ARRAY[source], 'none', attempts);
+END;
+COMMENT ON FUNCTION ledgerviews.untrack(text, integer) IS
+'Take our triggers off a source: from then on each refresh scans it for what changed.';
 
 CREATE FUNCTION ledgerviews.enable_always(root oid) RETURNS void
 LANGUAGE plpgsql

@@ -64,6 +64,7 @@ CREATE TABLE ledgerviews.relation_state (
     changes bigint NOT NULL DEFAULT EXTRACT(EPOCH FROM pg_catalog.clock_timestamp())::bigint,
     followed bigint,
     refreshed_at timestamptz,
+    rollup_file oid,
     scrubbed_to date,
     scrubbed_at timestamptz,
     PRIMARY KEY (schema_name, relation_name),
@@ -78,6 +79,7 @@ COMMENT ON COLUMN ledgerviews.relation_state.row_count IS 'Rows of a relation th
 COMMENT ON COLUMN ledgerviews.relation_state.changes IS 'Grows with each refresh that changed a row.';
 COMMENT ON COLUMN ledgerviews.relation_state.followed IS 'Sum of changes of what it reads, at its last refresh.';
 COMMENT ON COLUMN ledgerviews.relation_state.refreshed_at IS 'When it was last found to be as its sources are.';
+COMMENT ON COLUMN ledgerviews.relation_state.rollup_file IS 'The file of its rollup at its last refresh; another one forces a full refresh.';
 COMMENT ON COLUMN ledgerviews.relation_state.scrubbed_to IS 'The rolling scrub has verified all days before this one in its present round.';
 
 INSERT INTO ledgerviews.relation_state (schema_name, relation_name)
@@ -111,6 +113,32 @@ CREATE TABLE ledgerviews.relation_check (
     PRIMARY KEY (schema_name, relation_name, check_name),
     FOREIGN KEY (schema_name, relation_name) REFERENCES ledgerviews.relation (schema_name, relation_name) ON DELETE CASCADE
 );
+CREATE FUNCTION ledgerviews.check_added() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_message text;
+BEGIN
+    IF NEW.kind = 'expression' THEN
+        -- Asked of a view, so that it is read and bound, whether the relation is filled or not.
+        EXECUTE pg_catalog.format(
+            E'CREATE TEMPORARY VIEW ledgerviews_check AS SELECT m.* FROM %I.%I AS m WHERE NOT (%s\n)',
+            NEW.schema_name, NEW.relation_name, NEW.expression);
+        DROP VIEW pg_temp.ledgerviews_check;
+    END IF;
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS v_message = MESSAGE_TEXT;
+    RAISE EXCEPTION USING
+        ERRCODE = SQLSTATE,
+        MESSAGE = pg_catalog.format('Check %s of %s.%s: %s', NEW.check_name, NEW.schema_name, NEW.relation_name, v_message),
+        HINT = 'An expression is one condition over the relation''s columns.';
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.check_added() IS 'Refuse a check that could never be run when it is installed, not at each refresh.';
+CREATE TRIGGER check_added AFTER INSERT OR UPDATE ON ledgerviews.relation_check
+FOR EACH ROW EXECUTE FUNCTION ledgerviews.check_added();
 COMMENT ON TABLE ledgerviews.relation_check IS
 'What must hold of a published materialized view; a failing error keeps the refresh from being published.';
 

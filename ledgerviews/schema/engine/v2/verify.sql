@@ -42,6 +42,11 @@ BEGIN
             ELSE pg_catalog.format('SELECT * FROM ledgerviews.%I', v_rollup || '_whole')
         END,
         v_published) AS c;
+    IF v_result.row_count = 0 AND v_rollup IS NOT NULL THEN
+        -- What the next refresh would publish.
+        SELECT c.* INTO v_result
+        FROM ledgerviews.compare(v_published, pg_catalog.format('SELECT * FROM ledgerviews.%I', v_rollup)) AS c;
+    END IF;
     IF v_result.row_count = 0 THEN
         RETURN NULL;
     END IF;
@@ -76,11 +81,12 @@ BEGIN
             ERRCODE = 'LV002',
             MESSAGE = (
                 SELECT 'Published rows are not what the sources give: ' || pg_catalog.string_agg(
-                    pg_catalog.format('%s.%s (%s rows)', d.value ->> 'schema', d.value ->> 'relation', d.value ->> 'differing_rows'), ', ')
+                    pg_catalog.format('%s.%s (%s %s)', d.value ->> 'schema', d.value ->> 'relation', d.value ->> 'differing_rows',
+                        CASE d.value ->> 'differing_rows' WHEN '1' THEN 'row' ELSE 'rows' END), ', ')
                 FROM pg_catalog.jsonb_array_elements(v_drift) AS d (value)
             ) || '.',
             DETAIL = v_drift::text,
-            HINT = 'Nothing was changed. Run ledgerviews refresh --full (mode => ''full''), which recomputes all, and report how it came about.';
+            HINT = 'Nothing was published. The next refresh recomputes these relations as a whole; what reads them may be wrong until then.';
     END IF;
 END
 $body$;
