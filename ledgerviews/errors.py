@@ -126,7 +126,9 @@ class DifferenceError(RowsError):
         told = []
         for one in self.found:
             relation, count = f"{one['schema']}.{one['relation']}", one["differing_rows"]
-            told.append(f"{relation}: {_rows(count)}{_of(one['sample'] or [], count)}")
+            # A row with other figures is two of the sample, and one line.
+            some = ", some of them:" if len(one["sample"] or []) < count else ":"
+            told.append(f"{relation}: {_rows(count)}{some}")
             told += [f"  {line}" for line in _differences(one["sample"] or [], self.keys.get(relation, []))]
         return told
 

@@ -118,7 +118,7 @@ def _print_one(run: RunResult) -> None:
     for check in run.checks:
         click.echo(
             f"\n{check.schema}.{check.relation}, check {check.check} ({check.severity}): "
-            f"{check.failed_rows:,} rows fail"
+            f"{check.failed_rows:,} row{' fails' if check.failed_rows == 1 else 's fail'}"
         )
         for row in check.sample:
             click.echo(f"  {json.dumps(row, ensure_ascii=False)}")

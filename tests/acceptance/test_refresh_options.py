@@ -163,7 +163,7 @@ def test_a_check_that_only_warns(filled: psycopg.Connection, installed_url: str,
 
     result = json.loads(done.stdout)
     assert done.returncode == 0
-    assert "Warning: Check only_warned of public.mart_suggestions_daily fails for 1 rows" in done.stderr
+    assert "Warning: Check only_warned of public.mart_suggestions_daily fails for 1 row" in done.stderr
     assert [(check["check"], check["severity"]) for check in result["checks"]] == [("only_warned", "warn")]
 
 
@@ -206,7 +206,7 @@ def test_verify_tells_the_rows_that_differ(
     assert (
         "not published: created_date=2025-11-04, mode=auto, model_id=heuristic@v1, events=12" in done.stderr
     )
-    assert "ledgerviews refresh --full" in done.stderr
+    assert "The next refresh recomputes these relations as a whole" in done.stderr
     assert as_json["error"]["differences"][0]["relation"] == "mart_suggestions_daily"
     assert "Traceback" not in done.stderr
 

@@ -35,7 +35,8 @@ COMPOSED = {
     "ledgerviews.apply(text,text,datemultirange)": "v_set and v_same: %I = %I of catalog names",
     "ledgerviews.compare(text,text)": "both queries come from format() with %I in its two callers",
     "ledgerviews.take_up(text,text)": "privileges by the catalog's own words, grantees by quote_ident",
-    "ledgerviews.track(text,text,integer)": "the WHEN conditions: %I of the source's columns",
+    "ledgerviews.attach(text,text)": "the WHEN conditions: %I of the source's columns",
+    "ledgerviews.check_added()": "the expression is the declaration itself, of a role that may write the registry",
 }
 
 

@@ -75,7 +75,7 @@ def test_without_a_known_key_each_row_stands_alone() -> None:
     error.keys.clear()
 
     assert error.lines() == [
-        "public.m: 7 rows, the first 2:",
+        "public.m: 7 rows, some of them:",
         "  not published: day=1",
         "  published, but no source gives it: day=1",
     ]
