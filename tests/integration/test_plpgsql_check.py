@@ -36,7 +36,7 @@ COMPOSED = {
     "ledgerviews.compare(text,text)": "both queries come from format() with %I in its two callers",
     "ledgerviews.take_up(text,text)": "privileges by the catalog's own words, grantees by quote_ident",
     "ledgerviews.attach(text,text)": "the WHEN conditions: %I of the source's columns",
-    "ledgerviews.check_added()": "the expression is the declaration itself, of a role that may write the registry",
+    "ledgerviews.check_added()": "the expression is the declaration itself, of who may write the registry",
 }
 
 
