@@ -41,7 +41,7 @@ def logs_new_days_only(connection: psycopg.Connection) -> None:
     rewrite(
         connection,
         _EVENTS_TRACK,
-        ("VALUES\n            (ledgerviews.utc_day(OLD.", "VALUES\n            (ledgerviews.utc_day(NEW."),
+        ('_day"(OLD), CASE', '_day"(NEW), CASE'),
     )
 
 

@@ -164,7 +164,8 @@ def build(url: str, shape: str) -> None:
 def instrument(connection: psycopg.Connection) -> None:
     """Put the movable clock and the gate into the installed engine, and the triggers on anew."""
     clock, taken = "pg_catalog.clock_timestamp()", "v_open_since := ledgerviews.open_since();"
-    rewrite(connection, "ledgerviews.track(text, text, integer)", (clock, "fuzz.clock()"))
+    for function in ("ledgerviews.track(text[], text, integer)", "ledgerviews.attach(text, text)"):
+        rewrite(connection, function, (clock, "fuzz.clock()"))
     rewrite(
         connection,
         "ledgerviews.refresh(text[], text, boolean, boolean, boolean, bigint)",
