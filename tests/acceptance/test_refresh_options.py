@@ -192,8 +192,8 @@ def test_verify_tells_the_rows_that_differ(
     filled.execute("REFRESH MATERIALIZED VIEW public.mart_suggestions_daily")
     filled.execute("REFRESH MATERIALIZED VIEW public.mart_suggestions_feedback_daily")
 
-    done = run_cli("verify", url=installed_url)
-    as_json = json.loads(run_cli("verify", "--json", url=installed_url).stdout)
+    done = run_cli("verify", "--json", url=installed_url)
+    as_json = json.loads(done.stdout)
 
     assert done.returncode == 1
     assert (

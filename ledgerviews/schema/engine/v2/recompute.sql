@@ -1,7 +1,7 @@
 -- Engine version 2: recompute what a plan says, publish it, and check it.
 
 -- The planner would hash all of a child source for the few rows of some days; the loop reads only theirs. The
--- clause ends with the function: REFRESH … CONCURRENTLY under it would never end. Starting workers takes longer
+-- clause ends with the function: REFRESH ... CONCURRENTLY under it would never end. Starting workers takes longer
 -- than they save on a day of some thousand rows, the more so on a busy server; past some ten thousand they help.
 CREATE FUNCTION ledgerviews.fill_nested(rollup text, lo date, hi date) RETURNS void
 LANGUAGE plpgsql

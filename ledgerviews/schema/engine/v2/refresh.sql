@@ -125,7 +125,7 @@ BEGIN
         END IF;
         BEGIN
             SET LOCAL jit = off;
-            -- REFRESH … CONCURRENTLY of 15 to 18 cannot be run with it on.
+            -- REFRESH ... CONCURRENTLY of 15 to 18 cannot be run with it on.
             SET LOCAL quote_all_identifiers = off;
             v_open_since := ledgerviews.open_since();
             SELECT pg_catalog.array_agg(p ORDER BY p.position) INTO v_steps

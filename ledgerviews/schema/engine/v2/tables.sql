@@ -137,7 +137,7 @@ EXCEPTION WHEN OTHERS THEN
 END
 $body$;
 COMMENT ON FUNCTION ledgerviews.check_added() IS 'Refuse a check that could never be run when it is installed, not at each refresh.';
-CREATE TRIGGER check_added AFTER INSERT OR UPDATE ON ledgerviews.relation_check
+CREATE TRIGGER check_added AFTER INSERT OR UPDATE OF expression ON ledgerviews.relation_check
 FOR EACH ROW EXECUTE FUNCTION ledgerviews.check_added();
 COMMENT ON TABLE ledgerviews.relation_check IS
 'What must hold of a published materialized view; a failing error keeps the refresh from being published.';
