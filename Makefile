@@ -99,7 +99,7 @@ peer: $(VENV)/.installed ## The local BigQuery that the export is tested against
 .PHONY: test
 test: lint peer ## Everything that CI checks.
 	@echo "== tests"
-	$(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 # sqlfluff: queries hold placeholders; the engine is frozen SQL in its own layout, so there it checks that
 # the SQL parses, and the capitals.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import errors
+from psycopg.pq import TransactionStatus
 
 from tests.fuzz.oddities import ALONE, IN_A_TRANSACTION, track_as_before
 from tests.fuzz.worlds import BEGINNING
@@ -110,7 +111,9 @@ class Writer:
             self._end_prepared()
 
     def begin(self, level: str) -> None:
-        """Begin a transaction, in some time zone."""
+        """Begin a transaction, in some time zone; one that a refused statement left open is given up."""
+        if self.connection.info.transaction_status is not TransactionStatus.IDLE:
+            self._execute("ROLLBACK")
         self._execute(f"SET TimeZone = '{self.rng.choice(ZONES)}'")
         self._execute(f"BEGIN ISOLATION LEVEL {level}")
         self.savepoints = 0
