@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 DEFAULT_MODELS = "ledgerviews.models"
 PACKAGED_MIGRATIONS = "ledgerviews:migrations"
 MIGRATION_LOCK_TIMEOUT_MS = 5_000
-ENGINE_VERSION = 2
+ENGINE_VERSION = 3
 """The version of the engine that this package installs and calls."""
 TRACKING = ("closed days", "every write", "none")
 """How writes are tracked; the first is the default."""

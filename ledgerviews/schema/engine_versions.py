@@ -26,10 +26,12 @@ _UP = {
         "v2/carry.sql",
         "v2/roles.sql",
     ),
+    3: ("v3/tables.sql", "v3/capture.sql", "v3/replace.sql", "v3/release.sql"),
 }
 _DOWN = {
     1: ("v1/remove.sql",),
     2: ("v2/remove.sql", "v1/refresh.sql"),
+    3: ("v3/remove.sql",),
 }
 LATEST = ENGINE_VERSION
 

@@ -1,0 +1,1 @@
+-- Engine version 3: (to be written)
