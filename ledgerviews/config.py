@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 DEFAULT_MODELS = "ledgerviews.models"
 PACKAGED_MIGRATIONS = "ledgerviews:migrations"
 MIGRATION_LOCK_TIMEOUT_MS = 5_000
+SWAP_TIMEOUT_MS = 60_000
 ENGINE_VERSION = 3
 """The version of the engine that this package installs and calls."""
 TRACKING = ("closed days", "every write", "none")
@@ -41,6 +42,8 @@ class Settings:
         statement_timeout_ms: how long one statement may run; None is the server's default.
         populate: fill new materialized views when a migration creates them.
         tracking: how migrations have writes to the sources tracked, one of ``TRACKING``.
+        swap_timeout_ms: how long a replacement tries to exchange relations that are being read.
+        keep_replaced: keep what was replaced, in a schema of its own, until the next replacement.
     """
 
     database_url: str | None = field(default=None, repr=False)
@@ -51,6 +54,8 @@ class Settings:
     statement_timeout_ms: int | None = None
     populate: bool = False
     tracking: str = TRACKING[0]
+    swap_timeout_ms: int = SWAP_TIMEOUT_MS
+    keep_replaced: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -61,6 +66,7 @@ class Settings:
         env = os.environ if environment is None else environment
         env = {name: value for name, value in env.items() if value.strip()}
         models = env.get("LEDGERVIEWS_MODELS", DEFAULT_MODELS)
+        swap_timeout_ms = _duration_of(env, "LEDGERVIEWS_SWAP_TIMEOUT")
         return cls(
             database_url=env.get("LEDGERVIEWS_DATABASE_URL", env.get("DATABASE_URL")),
             schema=_identifier("LEDGERVIEWS_SCHEMA", env.get("LEDGERVIEWS_SCHEMA", "public")),
@@ -72,6 +78,8 @@ class Settings:
             statement_timeout_ms=_duration_of(env, "LEDGERVIEWS_STATEMENT_TIMEOUT"),
             populate=_flag("LEDGERVIEWS_POPULATE", env.get("LEDGERVIEWS_POPULATE", "")),
             tracking=tracking_of(env.get("LEDGERVIEWS_TRACKING", TRACKING[0]), name="LEDGERVIEWS_TRACKING"),
+            swap_timeout_ms=SWAP_TIMEOUT_MS if swap_timeout_ms is None else swap_timeout_ms,
+            keep_replaced=_flag("LEDGERVIEWS_KEEP_REPLACED", env.get("LEDGERVIEWS_KEEP_REPLACED", "")),
         )
 
 

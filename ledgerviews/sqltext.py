@@ -11,7 +11,7 @@ import string
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
 MODEL_SCHEMA = "public"
 """The schema that models are written in; it stands for the configured one (see ``retarget``)."""
@@ -66,6 +66,28 @@ def retarget(sql: str, *, relations: Collection[str], schema: str) -> str:
         if len(parts) >= _QUALIFIED and parts[0] == MODEL_SCHEMA and parts[1] in relations:
             texts[position] = _quoted(schema)
     return "".join(texts)
+
+
+def marked(sql: str, *, relations: Collection[tuple[str, str]], schema: Callable[[str], str]) -> str:
+    """The SQL with each ``schema.name`` of ``relations`` quoted and put into the schema that ``schema`` says.
+
+    What stood around the dot of such a name, blanks or a comment, is left out.
+    """
+    tokens = list(_tokens(sql))
+    texts = [token.text for token in tokens]
+    for position, parts in _dotted_names(tokens):
+        if len(parts) >= _QUALIFIED and (parts[0], parts[1]) in relations:
+            second = next(index for index in range(position + 1, len(tokens)) if tokens[index].kind == "name")
+            texts[position : second + 1] = [
+                f"{_quoted(schema(parts[0]))}.{_quoted(parts[1])}",
+                *[""] * (second - position),
+            ]
+    return "".join(texts)
+
+
+def identifiers(sql: str) -> frozenset[str]:
+    """All identifiers and keywords in the SQL, folded to lower case unless quoted."""
+    return frozenset(_folded(token.text) for token in _tokens(sql) if token.kind == "name")
 
 
 def statement(sql: str) -> str:

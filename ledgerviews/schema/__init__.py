@@ -2,6 +2,7 @@
 
 from .environment import run_migrations
 from .operations import CreateOp, DropOp, EngineOp
+from .replace import ReplaceOp
 from .source_operations import CreateSourceOp, DropSourceOp, TrackSourcesOp
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "DropOp",
     "DropSourceOp",
     "EngineOp",
+    "ReplaceOp",
     "TrackSourcesOp",
     "run_migrations",
 ]

@@ -284,7 +284,7 @@ RETURN (
         FROM pg_catalog.regexp_split_to_table(path, ',') WITH ORDINALITY AS e (element, ordinality)
         WHERE pg_catalog.btrim(e.element, ' "') NOT LIKE 'pg\_%' AND pg_catalog.btrim(e.element, ' "') <> '$user'
         UNION ALL
-        SELECT pg_catalog.btrim(e.element), 1, e.ordinality
+        SELECT pg_catalog.btrim(e.element) AS name, 1 AS place, e.ordinality
         FROM pg_catalog.regexp_split_to_table(path, ',') WITH ORDINALITY AS e (element, ordinality)
     ) AS p
 );
@@ -327,6 +327,11 @@ BEGIN
             WHERE r.schema_name = s.schema_name AND r.relation_name = s.relation_name
         )
     WHERE s.renamed_from IS NOT NULL AND s.stands IS NULL;
+    -- Another one takes the name of one that is renamed away.
+    UPDATE ledgerviews.staged AS s
+    SET stands = NULL, rollup_was = NULL
+    WHERE s.renamed_from IS NULL
+        AND EXISTS (SELECT FROM ledgerviews.staged AS o WHERE o.schema_name = s.schema_name AND o.renamed_from = s.relation_name);
     SELECT s.schema_name, s.relation_name, c.relkind INTO v_staged
     FROM ledgerviews.staged AS s
     JOIN pg_catalog.pg_class AS c ON c.oid = s.stands AND c.relkind NOT IN ('v', 'm')
@@ -376,7 +381,7 @@ BEGIN
                     'pg_catalog, pg_temp',
                     pg_catalog.format(
                         E'CREATE FUNCTION %1$I.%2$I(lo date, hi date) RETURNS SETOF %1$I.%3$I\n'
-                        E'LANGUAGE sql STABLE BEGIN ATOMIC\n%4$s;\nEND',
+                        'LANGUAGE sql STABLE BEGIN ATOMIC\n%4$s;\nEND',
                         v_next, v_rollup || '_days', v_staged.relation_name, ledgerviews.probed(v_staged.day_body)));
                 v_days := pg_catalog.to_regprocedure(pg_catalog.format('%I.%I(pg_catalog.date, pg_catalog.date)', v_next, v_rollup || '_days'));
             END IF;
@@ -661,8 +666,12 @@ BEGIN
     WHERE m.old IS NOT NULL;
     UPDATE ledgerviews.member AS m
     SET reads_oids = m.old_reads,
-        reads = CASE WHEN m.part = 'rollup' THEN ARRAY[m.key || '_whole'] ELSE '{}' END
-    WHERE NOT m.changed AND m.action IS NULL;
+        staged_schema = s.schema_name,
+        staged_name = s.relation_name
+    FROM ledgerviews.member AS o
+    LEFT JOIN ledgerviews.staged AS s
+        ON s.schema_name = o.schema_name AND s.relation_name = o.name AND s.change = 'none' AND o.kind <> 'function'
+    WHERE o.key = m.key AND NOT m.changed AND m.action IS NULL;
     UPDATE ledgerviews.member AS m
     SET reads = ARRAY[pg_catalog.format('ledgerviews.%I', m.name || '_whole')]
     WHERE NOT m.changed AND m.action IS NULL AND m.part = 'rollup';
@@ -721,3 +730,875 @@ BEGIN
 END
 $body$;
 COMMENT ON FUNCTION ledgerviews.enlist() IS 'Enlist what changes, what goes, and all that depends on it, in order.';
+
+-- Building --------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION ledgerviews.refused(member ledgerviews.member, sqlstate text, message text, detail text, hint text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    RAISE EXCEPTION USING
+        ERRCODE = sqlstate,
+        MESSAGE = CASE
+            WHEN member.changed THEN pg_catalog.format('%s cannot be built: %s; nothing was changed.', COALESCE(member.staged_schema || '.' || member.staged_name, member.key), pg_catalog.rtrim(message, '.'))
+            ELSE pg_catalog.format('%s depends on what is replaced and cannot follow: %s; nothing was changed.', COALESCE(member.old_name, member.key), pg_catalog.rtrim(message, '.'))
+        END,
+        DETAIL = COALESCE(detail, ''),
+        HINT = CASE
+            WHEN hint <> '' THEN hint
+            WHEN member.changed THEN 'Mend its SELECT or its declaration, and the revision that holds them.'
+            ELSE 'Change or drop it in the same revision or before, or keep for it what it reads.'
+        END;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.refused(ledgerviews.member, text, text, text, text) IS 'Raise why a relation cannot be built, by its name.';
+
+CREATE FUNCTION ledgerviews.hang(member ledgerviews.member, before boolean) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET client_min_messages = warning
+AS $body$
+DECLARE
+    v_captured record;
+    v_next text := ledgerviews.next_schema(member.schema_name);
+    v_columns text[];
+    v_gone text[];
+    v_word text := CASE member.kind WHEN 'materialized view' THEN 'MATERIALIZED VIEW' WHEN 'table' THEN 'TABLE' ELSE 'VIEW' END;
+    v_was "char" := (SELECT c.relkind FROM pg_catalog.pg_class AS c WHERE c.oid = member.old);
+    v_other boolean := v_was IS DISTINCT FROM (CASE member.kind WHEN 'materialized view' THEN 'm' WHEN 'table' THEN 'r' ELSE 'v' END)::"char";
+BEGIN
+    IF member.old IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT COALESCE(pg_catalog.array_agg(a.attname::text), '{}') INTO v_columns
+    FROM pg_catalog.pg_attribute AS a
+    WHERE a.attrelid = member.new AND a.attnum > 0 AND NOT a.attisdropped;
+    SELECT s.gone_indexes
+        || CASE WHEN s.registered ->> 'key_index' IS NOT NULL AND NOT s.has_key THEN ARRAY[s.registered ->> 'key_index'] ELSE '{}' END
+        || CASE WHEN s.renamed_from IS NOT NULL THEN ARRAY[s.registered ->> 'key_index_was'] ELSE '{}' END
+    INTO v_gone
+    FROM ledgerviews.staged AS s
+    WHERE s.schema_name = member.staged_schema AND s.relation_name = member.staged_name;
+    IF member.part = 'rollup' AND member.changed THEN
+        -- Its own two indexes are made anew.
+        v_gone := ARRAY(
+            SELECT s.rollup_was || x.suffix
+            FROM ledgerviews.staged AS s
+            CROSS JOIN (VALUES ('_key'), ('_day')) AS x (suffix)
+            WHERE s.schema_name = member.staged_schema AND s.relation_name = member.staged_name);
+    END IF;
+    FOR v_captured IN
+        SELECT c.kind, c.object, c.columns, c.statement
+        FROM ledgerviews.captured(member.old, v_next, member.name) AS c
+        WHERE before = (c.kind = 'storage')
+        ORDER BY c.place
+    LOOP
+        IF v_other AND v_captured.kind NOT IN ('comment', 'label', 'owner', 'grant')
+            OR v_captured.kind IN ('index', 'replica identity') AND v_captured.object = ANY (v_gone)
+        THEN
+            CONTINUE;
+        END IF;
+        IF NOT v_captured.columns <@ v_columns THEN
+            IF v_captured.kind IN ('index', 'statistics') AND v_captured.statement LIKE 'CREATE %' THEN
+                RAISE WARNING '% % goes with a column of %.%.', pg_catalog.initcap(v_captured.kind), v_captured.object, member.schema_name, member.name;
+            END IF;
+            CONTINUE;
+        END IF;
+        EXECUTE pg_catalog.regexp_replace(
+            v_captured.statement, '^(ALTER|COMMENT ON|SECURITY LABEL FOR \S+ ON) (?:MATERIALIZED )?VIEW ', '\1 ' || v_word || ' ');
+    END LOOP;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.hang(ledgerviews.member, boolean) IS
+'Give what was built beside all that hangs on the one that it replaces: storage before it is filled, the rest after.';
+
+CREATE FUNCTION ledgerviews.grant_defaults(member ledgerviews.member) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_grant record;
+BEGIN
+    FOR v_grant IN
+        SELECT
+            a.privilege_type, a.is_grantable,
+            CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END AS grantee
+        FROM pg_catalog.pg_default_acl AS d
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = d.defaclnamespace AND n.nspname = member.schema_name
+        CROSS JOIN LATERAL pg_catalog.aclexplode(d.defaclacl) AS a
+        WHERE d.defaclrole = CURRENT_USER::pg_catalog.regrole AND d.defaclobjtype = CASE member.kind WHEN 'function' THEN 'f' ELSE 'r' END
+            AND a.grantee <> d.defaclrole
+    LOOP
+        EXECUTE pg_catalog.format(
+            'GRANT %s ON %s %I.%I TO %s%s', v_grant.privilege_type,
+            CASE member.kind WHEN 'function' THEN 'FUNCTION' ELSE 'TABLE' END,
+            ledgerviews.next_schema(member.schema_name), member.name, v_grant.grantee,
+            CASE WHEN v_grant.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);
+    END LOOP;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.grant_defaults(ledgerviews.member) IS
+'Give something new what the default privileges of its schema would have given it there.';
+
+CREATE FUNCTION ledgerviews.build_member(member ledgerviews.member, names jsonb) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET quote_all_identifiers = off
+SET client_min_messages = warning
+AS $body$
+DECLARE
+    v_staged ledgerviews.staged;
+    v_next text := ledgerviews.make_next(member.schema_name);
+    v_target text := pg_catalog.format('%I.%I', ledgerviews.next_schema(member.schema_name), member.name);
+    v_text text;
+    v_line text;
+    v_rows bigint;
+    v_sqlstate text;
+    v_message text;
+    v_detail text;
+    v_hint text;
+BEGIN
+    SELECT s.* INTO v_staged
+    FROM ledgerviews.staged AS s
+    WHERE s.schema_name = member.staged_schema AND s.relation_name = member.staged_name;
+    BEGIN
+        IF member.kind = 'table' THEN
+            EXECUTE pg_catalog.format(
+                'CREATE TABLE %s AS SELECT * FROM %I.%I WITH %sDATA', v_target, v_next, member.name || '_whole',
+                CASE WHEN member.needed THEN '' ELSE 'NO ' END);
+        ELSIF member.kind = 'function' AND member.changed THEN
+            EXECUTE pg_catalog.format(
+                E'CREATE FUNCTION %s(lo date, hi date) RETURNS SETOF %I.%I\n'
+                'LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp STABLE BEGIN ATOMIC\n%s;\nEND',
+                v_target, v_next, v_staged.registered ->> 'rollup', ledgerviews.resolved(member.body, true));
+            EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s(date, date) FROM PUBLIC', v_target);
+        ELSIF member.kind = 'function' THEN
+            v_text := ledgerviews.moved(
+                pg_catalog.pg_get_functiondef(member.old),
+                names || pg_catalog.jsonb_build_object(member.old_name, v_target));
+            EXECUTE v_text;
+        ELSE
+            v_text := CASE
+                WHEN member.changed THEN ledgerviews.resolved(member.body, true)
+                ELSE ledgerviews.moved(pg_catalog.rtrim(pg_catalog.pg_get_viewdef(member.old, false), ';'), names)
+            END;
+            PERFORM ledgerviews.run_under(
+                CASE WHEN member.as_is AND member.changed THEN ledgerviews.path_beside(v_staged.search_path) ELSE 'pg_catalog, pg_temp' END,
+                pg_catalog.format(
+                    E'CREATE %s %s AS\n%s\n%s', CASE member.kind WHEN 'view' THEN 'VIEW' ELSE 'MATERIALIZED VIEW' END, v_target, v_text,
+                    CASE member.kind WHEN 'view' THEN '' ELSE 'WITH NO DATA' END));
+        END IF;
+        IF member.kind = 'function' THEN
+            SELECT p.oid INTO member.new
+            FROM pg_catalog.pg_proc AS p
+            WHERE p.pronamespace = pg_catalog.to_regnamespace(v_next) AND p.proname = member.name
+            ORDER BY p.oid DESC
+            LIMIT 1;
+            IF member.old IS NULL THEN
+                PERFORM ledgerviews.grant_defaults(member);
+            END IF;
+        ELSE
+            member.new := pg_catalog.to_regclass(v_target);
+            PERFORM ledgerviews.hang(member, true);
+            IF member.kind = 'materialized view' AND member.needed THEN
+                EXECUTE pg_catalog.format('REFRESH MATERIALIZED VIEW %s', v_target);
+            END IF;
+            IF member.kind = 'table' AND member.changed THEN
+                EXECUTE pg_catalog.format('CREATE UNIQUE INDEX %I ON %s (%s)', member.name || '_key', v_target, ledgerviews.listed(v_staged.registered -> 'unique_key'));
+                IF v_staged.registered #>> '{unique_key,0}' <> v_staged.registered ->> 'day' THEN
+                    EXECUTE pg_catalog.format('CREATE INDEX %I ON %s (%I)', member.name || '_day', v_target, v_staged.registered ->> 'day');
+                END IF;
+            END IF;
+            PERFORM ledgerviews.hang(member, false);
+            IF member.old IS NULL THEN
+                PERFORM ledgerviews.grant_defaults(member);
+            END IF;
+            IF member.kind <> 'table' AND v_staged.relation_name IS NOT NULL AND COALESCE(member.part, 'relation') = 'relation' THEN
+                PERFORM ledgerviews.make_key(v_staged, v_next);
+                FOREACH v_line IN ARRAY v_staged.prepare || v_staged.finish LOOP
+                    EXECUTE ledgerviews.resolved(v_line, true);
+                END LOOP;
+            END IF;
+            IF member.kind <> 'view' AND member.needed THEN
+                EXECUTE pg_catalog.format('ANALYZE %s', v_target);
+                EXECUTE pg_catalog.format('SELECT pg_catalog.count(*) FROM %s', v_target) INTO v_rows;
+            END IF;
+        END IF;
+    EXCEPTION WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS
+            v_sqlstate = RETURNED_SQLSTATE, v_message = MESSAGE_TEXT, v_detail = PG_EXCEPTION_DETAIL, v_hint = PG_EXCEPTION_HINT;
+        -- A conflict with another session is no fault of the relation; a fault in its text keeps its line.
+        IF v_sqlstate ~ '^(40|55)' OR member.changed AND v_sqlstate LIKE '42%' THEN
+            RAISE;
+        END IF;
+        PERFORM ledgerviews.refused(member, v_sqlstate, v_message, v_detail, v_hint);
+    END;
+    UPDATE ledgerviews.member AS m SET new = member.new, row_count = v_rows WHERE m.key = member.key;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.build_member(ledgerviews.member, jsonb) IS
+'Build one relation beside, with all that hangs on it, filled and analysed.';
+
+CREATE FUNCTION ledgerviews.listed(names jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+RETURN (
+    SELECT pg_catalog.string_agg(pg_catalog.quote_ident(n.name), ', ' ORDER BY n.ordinality)
+    FROM pg_catalog.jsonb_array_elements_text(names) WITH ORDINALITY AS n (name, ordinality)
+);
+COMMENT ON FUNCTION ledgerviews.listed(jsonb) IS 'Columns, quoted, with commas between.';
+
+CREATE FUNCTION ledgerviews.make_key(staged ledgerviews.staged, schema_name text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET client_min_messages = warning
+AS $body$
+DECLARE
+    v_index text := staged.registered ->> 'key_index';
+BEGIN
+    IF v_index IS NULL OR EXISTS (
+        SELECT FROM pg_catalog.pg_class AS c
+        WHERE c.relname = v_index AND c.relkind = 'i' AND c.relnamespace = pg_catalog.to_regnamespace(pg_catalog.quote_ident(schema_name))
+    ) OR (staged.has_key AND schema_name = staged.schema_name)
+    THEN
+        RETURN;
+    END IF;
+    EXECUTE pg_catalog.format(
+        'CREATE UNIQUE INDEX %I ON %I.%I (%s)', v_index, schema_name, staged.relation_name, ledgerviews.listed(staged.registered -> 'unique_key'));
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.make_key(ledgerviews.staged, text) IS 'Make the unique index that a declared key asks for, where it is missing.';
+
+CREATE FUNCTION ledgerviews.decide() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET quote_all_identifiers = off
+AS $body$
+DECLARE
+    v_member ledgerviews.member;
+    v_fits boolean;
+    v_names jsonb;
+    v_name text;
+    v_other text;
+BEGIN
+    -- Who is read by one that is exchanged is exchanged, too: what is built beside must go on reading it.
+    FOR v_member IN
+        SELECT m.* FROM ledgerviews.member AS m WHERE m.action IS NULL ORDER BY m.place DESC
+    LOOP
+        v_fits := v_member.old IS NOT NULL
+            AND CASE v_member.kind
+                WHEN 'view' THEN
+                    v_member.old_name = v_member.key
+                    AND (SELECT c.relkind = 'v' FROM pg_catalog.pg_class AS c WHERE c.oid = v_member.old)
+                    AND ledgerviews.columns_of(v_member.old)
+                    = (ledgerviews.columns_of(v_member.new))[1:pg_catalog.cardinality(ledgerviews.columns_of(v_member.old))]
+                WHEN 'function' THEN (
+                    SELECT o.prorettype = n.prorettype AND o.proargtypes = n.proargtypes AND o.proallargtypes IS NOT DISTINCT FROM n.proallargtypes
+                    FROM pg_catalog.pg_proc AS o
+                    JOIN pg_catalog.pg_proc AS n ON n.oid = v_member.new
+                    WHERE o.oid = v_member.old
+                )
+                ELSE false
+            END;
+        UPDATE ledgerviews.member AS m
+        SET action = CASE
+            WHEN NOT v_fits OR EXISTS (
+                SELECT FROM ledgerviews.member AS r
+                WHERE r.action = 'swap' AND r.key <> m.key AND (m.key = ANY (r.reads) OR m.old = ANY (r.reads_oids))
+            ) THEN 'swap'
+            WHEN m.changed THEN 'replace'
+            ELSE 'none'
+        END
+        WHERE m.key = v_member.key;
+    END LOOP;
+    UPDATE ledgerviews.member AS m
+    SET action = 'replace'
+    WHERE m.action = 'none'
+        AND EXISTS (
+            SELECT FROM ledgerviews.member AS r
+            WHERE r.action = 'swap' AND (r.key = ANY (m.reads) OR r.old = ANY (m.reads_oids))
+        );
+
+    -- What hangs on one that is exchanged must be among us, or nothing can carry it over.
+    SELECT m.key, pg_catalog.pg_describe_object(d.classid, d.objid, 0) INTO v_name, v_other
+    FROM ledgerviews.member AS m
+    CROSS JOIN LATERAL ledgerviews.dependents(ARRAY[m.old]) AS d
+    WHERE m.action = 'swap' AND m.old IS NOT NULL AND m.kind IN ('view', 'materialized view') AND d.direct
+        AND (d.kind NOT IN ('relation', 'function') OR NOT EXISTS (SELECT FROM ledgerviews.member AS o WHERE o.old = d.objid))
+    ORDER BY 1, 2
+    LIMIT 1;
+    IF v_name IS NULL THEN
+        SELECT m.key, pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) INTO v_name, v_other
+        FROM ledgerviews.member AS m
+        JOIN pg_catalog.pg_depend AS d
+            ON d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.refobjid = m.old AND d.deptype IN ('n', 'a')
+        LEFT JOIN pg_catalog.pg_rewrite AS w ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND w.oid = d.objid
+        WHERE m.action = 'swap' AND m.kind = 'function'
+            AND NOT EXISTS (SELECT FROM ledgerviews.member AS o WHERE o.old = COALESCE(w.ev_class, d.objid))
+        ORDER BY 1, 2
+        LIMIT 1;
+    END IF;
+    IF v_name IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'dependent_objects_still_exist',
+            MESSAGE = pg_catalog.format('%s cannot be replaced: %s depends on it and cannot be carried over; nothing was changed.', v_name, v_other),
+            DETAIL = pg_catalog.format('%s depends on %s.', v_other, v_name),
+            HINT = 'Take it off before this revision, and put it back after it.';
+    END IF;
+
+    -- What stays in place was built beside to see whether it can be, and to build on it.
+    FOR v_member IN
+        SELECT m.* FROM ledgerviews.member AS m WHERE m.action IN ('replace', 'none') ORDER BY m.place DESC
+    LOOP
+        IF v_member.kind = 'function' THEN
+            EXECUTE 'DROP ROUTINE ' || v_member.new::pg_catalog.regprocedure::text;
+        ELSE
+            EXECUTE pg_catalog.format('DROP VIEW %I.%I', ledgerviews.next_schema(v_member.schema_name), v_member.name);
+        END IF;
+    END LOOP;
+    SELECT COALESCE(pg_catalog.jsonb_object_agg(m.old_name, pg_catalog.format('%I.%I', ledgerviews.next_schema(m.schema_name), m.name)), '{}')
+    INTO v_names
+    FROM ledgerviews.member AS m
+    WHERE m.action = 'swap' AND m.old IS NOT NULL;
+    UPDATE ledgerviews.member AS m
+    SET body = CASE
+            WHEN m.action = 'swap' THEN NULL
+            WHEN m.kind = 'function' THEN ledgerviews.moved(pg_catalog.pg_get_functiondef(m.old), v_names)
+            ELSE pg_catalog.format(
+                E'CREATE OR REPLACE VIEW %I.%I%s AS\n%s', m.schema_name, m.name,
+                ' WITH (' || (
+                    SELECT pg_catalog.string_agg(pg_catalog.format('%I = %L', o.option_name, o.option_value), ', ')
+                    FROM pg_catalog.pg_class AS c
+                    CROSS JOIN LATERAL pg_catalog.pg_options_to_table(c.reloptions) AS o
+                    WHERE c.oid = m.old
+                ) || ')',
+                CASE
+                    WHEN m.changed THEN ledgerviews.resolved(m.body, false)
+                    ELSE ledgerviews.moved(pg_catalog.rtrim(pg_catalog.pg_get_viewdef(m.old, false), ';'), v_names)
+                END)
+        END,
+        afterwards = CASE
+            WHEN m.action = 'swap' AND m.kind = 'function' AND m.old IS NOT NULL
+                THEN ARRAY(SELECT c.statement FROM ledgerviews.captured_function(m.old) AS c ORDER BY c.place)
+            ELSE '{}'
+        END
+    WHERE m.action IN ('replace', 'swap');
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.decide() IS
+'Which ones are exchanged and which are replaced in place, where they keep their identity; and what the swap then runs.';
+
+CREATE FUNCTION ledgerviews.hold(oid oid, kind text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    -- No reader notices SHARE UPDATE EXCLUSIVE; vacuum, analyze, index builds and other changes wait for us.
+    IF kind = 'table' THEN
+        EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE', oid::pg_catalog.regclass);
+    ELSIF kind <> 'function' THEN
+        EXECUTE pg_catalog.format(
+            'COMMENT ON %s %s IS %L',
+            (SELECT CASE c.relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'VIEW' END FROM pg_catalog.pg_class AS c WHERE c.oid = hold.oid),
+            oid::pg_catalog.regclass, pg_catalog.obj_description(oid, 'pg_class'));
+    END IF;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.hold(oid, text) IS
+'Keep what is going to be replaced as it is; LOCK TABLE refuses materialized views and goes through views, so its own comment is put on it again.';
+
+CREATE FUNCTION ledgerviews.drop_kept() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET client_min_messages = warning
+AS $body$
+DECLARE
+    v_name text;
+    v_other text;
+BEGIN
+    SELECT pg_catalog.string_agg(d.name, ', ' ORDER BY d.name) INTO v_other
+    FROM ledgerviews.dependents(ARRAY(
+        SELECT c.oid FROM pg_catalog.pg_class AS c
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname ~ '^ledgerviews_old_[0-9a-f]{8}$' AND c.relkind IN ('r', 'v', 'm'))) AS d
+    LEFT JOIN pg_catalog.pg_proc AS p ON p.oid = d.objid AND d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+    LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+    WHERE n.nspname IS NULL OR n.nspname !~ '^ledgerviews_old_[0-9a-f]{8}$';
+    IF v_other IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'dependent_objects_still_exist',
+            MESSAGE = pg_catalog.format('The relations that the last replacement kept cannot go: %s depends on them; nothing was changed.', v_other),
+            HINT = 'Have it read the present ones.';
+    END IF;
+    FOR v_name IN SELECT n.nspname FROM pg_catalog.pg_namespace AS n WHERE n.nspname ~ '^ledgerviews_old_[0-9a-f]{8}$' LOOP
+        EXECUTE pg_catalog.format('DROP SCHEMA %I CASCADE', v_name);
+    END LOOP;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.drop_kept() IS 'Drop what the last replacement kept, unless somebody reads it.';
+
+CREATE FUNCTION ledgerviews.build(populate boolean DEFAULT false) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_member ledgerviews.member;
+    v_staged ledgerviews.staged;
+    v_names jsonb;
+    v_place integer;
+    v_line text;
+    v_count bigint;
+    v_done bigint := 0;
+BEGIN
+    PERFORM ledgerviews.drop_kept();
+    PERFORM ledgerviews.probe();
+    PERFORM ledgerviews.enlist();
+    FOR v_member IN
+        SELECT m.* FROM ledgerviews.member AS m WHERE m.old IS NOT NULL ORDER BY m.old_place DESC, m.key
+    LOOP
+        PERFORM ledgerviews.hold(v_member.old, v_member.kind);
+    END LOOP;
+
+    UPDATE ledgerviews.member AS m
+    SET needed = CASE
+        WHEN m.old IS NULL THEN populate
+        WHEN m.kind = 'materialized view' THEN (SELECT c.relkind = 'v' OR c.relispopulated FROM pg_catalog.pg_class AS c WHERE c.oid = m.old)
+        ELSE false
+    END
+    WHERE m.action IS NULL;
+    -- A part of one that stands is new where it is computed by day from now on: its relation says whether it is filled.
+    UPDATE ledgerviews.member AS m
+    SET needed = false
+    FROM ledgerviews.staged AS s
+    WHERE s.schema_name = m.staged_schema AND s.relation_name = m.staged_name AND s.stands IS NOT NULL
+        AND m.part IN ('whole', 'rollup', 'days') AND m.action IS NULL;
+    FOR v_place IN SELECT DISTINCT m.place FROM ledgerviews.member AS m WHERE m.action IS NULL ORDER BY 1 DESC LOOP
+        UPDATE ledgerviews.member AS m
+        SET needed = true
+        WHERE m.action IS NULL AND NOT m.needed AND EXISTS (
+            SELECT FROM ledgerviews.member AS r
+            WHERE r.needed AND r.place = v_place AND (m.key = ANY (r.reads) OR m.old = ANY (r.reads_oids))
+        );
+    END LOOP;
+
+    SELECT COALESCE(pg_catalog.jsonb_object_agg(m.old_name, pg_catalog.format('%I.%I', ledgerviews.next_schema(m.schema_name), m.name)), '{}')
+    INTO v_names
+    FROM ledgerviews.member AS m
+    WHERE m.action IS NULL AND m.old IS NOT NULL AND m.kind <> 'function';
+    SELECT v_names || COALESCE(pg_catalog.jsonb_object_agg(m.old_name, pg_catalog.format('%I.%I', ledgerviews.next_schema(m.schema_name), m.name)), '{}')
+    INTO v_names
+    FROM ledgerviews.member AS m
+    WHERE m.action IS NULL AND m.old IS NOT NULL AND m.kind = 'function' AND NOT v_names ? m.old_name;
+    -- Before all that is built: what a later snapshot does not show either.
+    PERFORM pg_catalog.set_config('ledgerviews.replace_open', ledgerviews.open_since()::text, true);
+    SELECT pg_catalog.count(*) INTO v_count FROM ledgerviews.member AS m WHERE m.action IS NULL AND m.kind = 'materialized view' AND m.needed;
+    FOR v_member IN
+        SELECT m.* FROM ledgerviews.member AS m WHERE m.action IS NULL ORDER BY m.place, m.key
+    LOOP
+        IF v_member.kind = 'materialized view' AND v_member.needed THEN
+            v_done := v_done + 1;
+            RAISE NOTICE '[%/%] building %', v_done, v_count, v_member.key;
+        END IF;
+        PERFORM ledgerviews.build_member(v_member, v_names);
+    END LOOP;
+    PERFORM ledgerviews.decide();
+    -- Indexes of what is not rebuilt: readers read on while they are built.
+    FOR v_staged IN
+        SELECT s.* FROM ledgerviews.staged AS s
+        WHERE s.change = 'none'
+            AND NOT EXISTS (
+                SELECT FROM ledgerviews.member AS m
+                WHERE m.staged_schema = s.schema_name AND m.staged_name = s.relation_name AND m.action = 'swap'
+            )
+        ORDER BY s.place
+    LOOP
+        PERFORM ledgerviews.make_key(v_staged, v_staged.schema_name);
+        FOREACH v_line IN ARRAY v_staged.prepare LOOP
+            PERFORM ledgerviews.run_under('pg_catalog, pg_temp', ledgerviews.finally(v_line));
+        END LOOP;
+    END LOOP;
+    -- The WAL writer takes 200 ms at most to write out what was built; then the commit has little to wait for.
+    IF v_done > 0 THEN
+        PERFORM pg_catalog.pg_sleep(0.25);
+    END IF;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.build(boolean) IS
+'Build all that changes, and all that depends on it, beside what stands, without a lock that a reader would notice.';
+
+-- Exchanging ------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION ledgerviews.register(staged ledgerviews.staged) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_entry jsonb := staged.registered;
+    v_sources text[] := ARRAY(SELECT e.source FROM pg_catalog.jsonb_array_elements_text(COALESCE(staged.registered -> 'sources', '[]')) AS e (source));
+    v_key text[] := ARRAY(SELECT e.name FROM pg_catalog.jsonb_array_elements_text(COALESCE(staged.registered -> 'unique_key', '[]')) AS e (name));
+    v_were text[];
+BEGIN
+    IF staged.kind = 'materialized view' AND pg_catalog.cardinality(v_key) = 0 THEN
+        -- No refresh of ours can renew it concurrently, so it is not ours to refresh.
+        DELETE FROM ledgerviews.relation AS r WHERE r.schema_name = staged.schema_name AND r.relation_name = staged.relation_name;
+        RETURN;
+    END IF;
+    IF staged.renamed_from IS NOT NULL THEN
+        UPDATE ledgerviews.relation AS r SET rollup = NULL
+        WHERE r.schema_name = staged.schema_name AND r.relation_name = staged.renamed_from;
+        INSERT INTO ledgerviews.relation (schema_name, relation_name, kind, definition, unique_key, sources, day_column)
+        SELECT r.schema_name, staged.relation_name, r.kind, r.definition, r.unique_key, r.sources, r.day_column
+        FROM ledgerviews.relation AS r
+        WHERE r.schema_name = staged.schema_name AND r.relation_name = staged.renamed_from;
+        UPDATE ledgerviews.relation_state AS t
+        SET dirty = o.dirty, open_from = o.open_from, rebuild = o.rebuild, row_count = o.row_count, changes = o.changes,
+            followed = o.followed, refreshed_at = o.refreshed_at, rollup_file = o.rollup_file, scrubbed_to = o.scrubbed_to,
+            scrubbed_at = o.scrubbed_at
+        FROM ledgerviews.relation_state AS o
+        WHERE o.schema_name = staged.schema_name AND o.relation_name = staged.renamed_from
+            AND t.schema_name = staged.schema_name AND t.relation_name = staged.relation_name;
+        DELETE FROM ledgerviews.relation AS r WHERE r.schema_name = staged.schema_name AND r.relation_name = staged.renamed_from;
+    END IF;
+    SELECT r.sources INTO v_were FROM ledgerviews.relation AS r
+    WHERE r.schema_name = staged.schema_name AND r.relation_name = staged.relation_name AND r.day_column IS NOT NULL;
+    INSERT INTO ledgerviews.relation AS r (
+        schema_name, relation_name, kind, definition, unique_key, day_column, rollup, sources, day_definition, body, day_body, declared
+    ) VALUES (
+        staged.schema_name, staged.relation_name, staged.kind, v_entry ->> 'definition', v_key, v_entry ->> 'day', v_entry ->> 'rollup',
+        v_sources, v_entry ->> 'day_definition', v_entry ->> 'body', v_entry ->> 'day_body', COALESCE(v_entry -> 'declared', '{}')
+    )
+    ON CONFLICT (schema_name, relation_name) DO UPDATE
+    SET kind = excluded.kind, definition = excluded.definition, unique_key = excluded.unique_key, day_column = excluded.day_column,
+        rollup = excluded.rollup, sources = excluded.sources, day_definition = excluded.day_definition, body = excluded.body,
+        day_body = excluded.day_body, declared = excluded.declared,
+        installed_at = CASE WHEN staged.change IN ('create', 'rebuild') THEN pg_catalog.now() ELSE r.installed_at END;
+    IF staged.kind = 'view' THEN
+        DELETE FROM ledgerviews.relation_state AS t WHERE t.schema_name = staged.schema_name AND t.relation_name = staged.relation_name;
+    ELSE
+        INSERT INTO ledgerviews.relation_state (schema_name, relation_name) VALUES (staged.schema_name, staged.relation_name)
+        ON CONFLICT (schema_name, relation_name) DO NOTHING;
+        IF staged.change = 'none' AND staged.rollup_was IS NOT NULL AND NOT v_sources <@ v_were THEN
+            UPDATE ledgerviews.relation_state AS t SET rebuild = 'its sources are others'
+            WHERE t.schema_name = staged.schema_name AND t.relation_name = staged.relation_name;
+        END IF;
+    END IF;
+    DELETE FROM ledgerviews.relation_check AS c
+    WHERE c.schema_name = staged.schema_name AND c.relation_name = staged.relation_name
+        AND NOT EXISTS (
+            SELECT FROM pg_catalog.jsonb_array_elements(COALESCE(v_entry -> 'checks', '[]')) AS e (value)
+            WHERE e.value ->> 'name' = c.check_name
+        );
+    INSERT INTO ledgerviews.relation_check AS c (schema_name, relation_name, check_name, kind, columns, expression, severity)
+    SELECT
+        staged.schema_name, staged.relation_name, e.value ->> 'name', e.value ->> 'kind',
+        ARRAY(SELECT n.name FROM pg_catalog.jsonb_array_elements_text(COALESCE(e.value -> 'columns', '[]')) AS n (name)),
+        e.value ->> 'expression', COALESCE(e.value ->> 'severity', 'error')
+    FROM pg_catalog.jsonb_array_elements(COALESCE(v_entry -> 'checks', '[]')) AS e (value)
+    WHERE NOT EXISTS (
+        SELECT FROM ledgerviews.relation_check AS o
+        WHERE o.schema_name = staged.schema_name AND o.relation_name = staged.relation_name AND o.check_name = e.value ->> 'name'
+            AND o.kind = e.value ->> 'kind' AND o.expression IS NOT DISTINCT FROM e.value ->> 'expression'
+            AND o.severity = COALESCE(e.value ->> 'severity', 'error')
+            AND pg_catalog.to_jsonb(o.columns) = COALESCE(e.value -> 'columns', '[]')
+    )
+    ON CONFLICT (schema_name, relation_name, check_name) DO UPDATE
+    SET kind = excluded.kind, columns = excluded.columns, expression = excluded.expression, severity = excluded.severity;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.register(ledgerviews.staged) IS 'Enter a staged relation, with its checks, into the registry; under its new name if it has one.';
+
+CREATE FUNCTION ledgerviews.settle() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    DELETE FROM ledgerviews.relation AS r
+    USING ledgerviews.staged AS s
+    WHERE s.change = 'drop' AND r.schema_name = s.schema_name AND r.relation_name = s.relation_name
+        AND NOT EXISTS (SELECT FROM ledgerviews.staged AS o WHERE o.schema_name = s.schema_name AND o.renamed_from = s.relation_name);
+    UPDATE ledgerviews.relation_state AS t
+    SET rebuild = CASE
+            WHEN NOT m.needed THEN 'it was never computed'
+            WHEN s.rollup_was IS NOT NULL AND NOT r.sources <@ m.sources_were THEN 'its sources are others'
+        END,
+        dirty = '{}',
+        row_count = COALESCE(m.row_count, 0),
+        rollup_file = (
+            SELECT c.relfilenode FROM pg_catalog.pg_class AS c
+            WHERE c.oid = pg_catalog.to_regclass('ledgerviews.' || pg_catalog.quote_ident(r.rollup))
+        ),
+        changes = t.changes + 1,
+        refreshed_at = CASE WHEN m.needed THEN pg_catalog.now() ELSE t.refreshed_at END,
+        open_from = CASE
+            WHEN r.rollup IS NOT NULL AND m.needed
+                THEN GREATEST(t.open_from, pg_catalog.current_setting('ledgerviews.replace_open')::date)
+        END,
+        scrubbed_to = NULL,
+        scrubbed_at = NULL
+    FROM (
+        SELECT o.*, ARRAY(SELECT pg_catalog.jsonb_array_elements_text(COALESCE(
+            NULLIF(pg_catalog.current_setting('ledgerviews.replace_sources', true), '')::jsonb -> o.key, '[]'))) AS sources_were
+        FROM ledgerviews.member AS o
+    ) AS m
+    JOIN ledgerviews.relation AS r ON r.schema_name = m.schema_name AND r.relation_name = m.name
+    LEFT JOIN ledgerviews.staged AS s ON s.schema_name = r.schema_name AND s.relation_name = r.relation_name
+    WHERE m.action = 'swap' AND m.kind = 'materialized view' AND COALESCE(m.part, 'relation') = 'relation'
+        AND t.schema_name = m.schema_name AND t.relation_name = m.name;
+    -- Built from what they read as it is now.
+    UPDATE ledgerviews.relation_state AS t
+    SET followed = ledgerviews.upstream_changes(v.upstream)
+    FROM ledgerviews.materialized_view AS v
+    WHERE t.schema_name = v.schema_name AND t.relation_name = v.relation_name AND v.relation IN (
+        SELECT m.new FROM ledgerviews.member AS m WHERE m.action = 'swap' AND m.kind = 'materialized view' AND m.needed
+    );
+    UPDATE ledgerviews.relation AS r
+    SET printed = ledgerviews.printed(r.schema_name, r.relation_name),
+        printed_days = ledgerviews.printed_days(r.schema_name, r.relation_name)
+    WHERE EXISTS (
+        SELECT FROM ledgerviews.staged AS s WHERE s.schema_name = r.schema_name AND s.relation_name = r.relation_name
+    );
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.settle() IS
+'Leave the registry and the state such that the next refresh recomputes what the builds did not see, and nothing else.';
+
+CREATE FUNCTION ledgerviews.exchange(keep boolean) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET client_min_messages = warning
+SET check_function_bodies = off
+AS $body$
+DECLARE
+    v_member ledgerviews.member;
+    v_staged ledgerviews.staged;
+    v_word text;
+    v_line text;
+    v_statistic record;
+    v_old text;
+    v_sources jsonb;
+BEGIN
+    FOR v_member IN
+        SELECT m.* FROM ledgerviews.member AS m WHERE m.action = 'replace' ORDER BY m.place, m.key
+    LOOP
+        PERFORM ledgerviews.run_under(
+            COALESCE(
+                (SELECT CASE WHEN v_member.as_is AND v_member.changed THEN ledgerviews.path_beside(s.search_path) END
+                 FROM ledgerviews.staged AS s
+                 WHERE s.schema_name = v_member.staged_schema AND s.relation_name = v_member.staged_name),
+                'pg_catalog, pg_temp'),
+            v_member.body);
+    END LOOP;
+    FOR v_member IN
+        SELECT m.* FROM ledgerviews.member AS m WHERE m.action IN ('swap', 'drop') AND m.old IS NOT NULL ORDER BY m.old_place DESC, m.key
+    LOOP
+        IF v_member.kind = 'function' THEN
+            v_word := 'ROUTINE';
+            v_line := v_member.old::pg_catalog.regprocedure::text;
+        ELSE
+            SELECT CASE c.relkind WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END INTO v_word
+            FROM pg_catalog.pg_class AS c WHERE c.oid = v_member.old;
+            v_line := v_member.old_name;
+        END IF;
+        IF keep THEN
+            v_old := ledgerviews.old_schema(v_member.schema_name);
+            IF pg_catalog.to_regnamespace(v_old) IS NULL THEN
+                EXECUTE pg_catalog.format('CREATE SCHEMA %I', v_old);
+            END IF;
+            EXECUTE pg_catalog.format('ALTER %s %s SET SCHEMA %I', v_word, v_line, v_old);
+            IF v_member.kind <> 'function' THEN
+                FOR v_statistic IN
+                    SELECT n.nspname, s.stxname FROM pg_catalog.pg_statistic_ext AS s
+                    JOIN pg_catalog.pg_namespace AS n ON n.oid = s.stxnamespace
+                    WHERE s.stxrelid = v_member.old
+                LOOP
+                    EXECUTE pg_catalog.format('ALTER STATISTICS %I.%I SET SCHEMA %I', v_statistic.nspname, v_statistic.stxname, v_old);
+                END LOOP;
+            END IF;
+        ELSE
+            EXECUTE pg_catalog.format('DROP %s %s', v_word, v_line);
+        END IF;
+    END LOOP;
+    FOR v_staged IN SELECT s.* FROM ledgerviews.staged AS s WHERE s.change = 'rename' ORDER BY s.place LOOP
+        PERFORM ledgerviews.rename(v_staged);
+        FOREACH v_line IN ARRAY v_staged.prepare LOOP
+            EXECUTE ledgerviews.finally(v_line);
+        END LOOP;
+    END LOOP;
+    FOR v_member IN
+        SELECT m.* FROM ledgerviews.member AS m WHERE m.action = 'swap' ORDER BY m.place, m.key
+    LOOP
+        v_word := CASE v_member.kind
+            WHEN 'function' THEN 'ROUTINE' WHEN 'table' THEN 'TABLE' WHEN 'view' THEN 'VIEW' ELSE 'MATERIALIZED VIEW' END;
+        v_line := CASE v_member.kind
+            WHEN 'function' THEN v_member.new::pg_catalog.regprocedure::text
+            ELSE pg_catalog.format('%I.%I', ledgerviews.next_schema(v_member.schema_name), v_member.name)
+        END;
+        EXECUTE pg_catalog.format('ALTER %s %s SET SCHEMA %I', v_word, v_line, v_member.schema_name);
+        IF v_member.kind IN ('materialized view', 'table') THEN
+            FOR v_statistic IN
+                SELECT n.nspname, s.stxname FROM pg_catalog.pg_statistic_ext AS s
+                JOIN pg_catalog.pg_namespace AS n ON n.oid = s.stxnamespace
+                WHERE s.stxrelid = v_member.new
+            LOOP
+                EXECUTE pg_catalog.format('ALTER STATISTICS %I.%I SET SCHEMA %I', v_statistic.nspname, v_statistic.stxname, v_member.schema_name);
+            END LOOP;
+        END IF;
+        FOREACH v_line IN ARRAY v_member.afterwards LOOP
+            EXECUTE v_line;
+        END LOOP;
+    END LOOP;
+    FOR v_staged IN
+        SELECT s.* FROM ledgerviews.staged AS s
+        WHERE s.change <> 'drop'
+            AND NOT EXISTS (
+                SELECT FROM ledgerviews.member AS m
+                WHERE m.staged_schema = s.schema_name AND m.staged_name = s.relation_name AND m.action = 'swap'
+                    AND COALESCE(m.part, 'relation') = 'relation'
+            )
+        ORDER BY s.place
+    LOOP
+        FOREACH v_line IN ARRAY v_staged.finish LOOP
+            EXECUTE ledgerviews.finally(v_line);
+        END LOOP;
+    END LOOP;
+    SELECT pg_catalog.jsonb_object_agg(pg_catalog.format('%I.%I', s.schema_name, s.relation_name), pg_catalog.to_jsonb(r.sources)) INTO v_sources
+    FROM ledgerviews.staged AS s
+    JOIN ledgerviews.relation AS r ON r.schema_name = s.schema_name AND r.relation_name = COALESCE(s.renamed_from, s.relation_name);
+    PERFORM pg_catalog.set_config('ledgerviews.replace_sources', COALESCE(v_sources, '{}')::text, true);
+    FOR v_staged IN SELECT s.* FROM ledgerviews.staged AS s WHERE s.change <> 'drop' ORDER BY s.place LOOP
+        PERFORM ledgerviews.register(v_staged);
+    END LOOP;
+    PERFORM ledgerviews.settle();
+    FOR v_line IN SELECT n.nspname FROM pg_catalog.pg_namespace AS n WHERE n.nspname ~ '^ledgerviews_next_[0-9a-f]{8}$' LOOP
+        EXECUTE pg_catalog.format('DROP SCHEMA %I', v_line);
+    END LOOP;
+    DELETE FROM ledgerviews.member;
+    DELETE FROM ledgerviews.staged;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.exchange(boolean) IS 'Put what was built in the place of what stands; all locks are held, so nothing waits.';
+
+CREATE FUNCTION ledgerviews.rename(staged ledgerviews.staged) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_word text;
+    v_rollup text := staged.registered ->> 'rollup';
+    v_pair record;
+BEGIN
+    SELECT CASE c.relkind WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'VIEW' END INTO v_word
+    FROM pg_catalog.pg_class AS c WHERE c.oid = staged.stands;
+    EXECUTE pg_catalog.format('ALTER %s %I.%I RENAME TO %I', v_word, staged.schema_name, staged.renamed_from, staged.relation_name);
+    FOR v_pair IN
+        SELECT c.relname AS was, n.name
+        FROM pg_catalog.pg_index AS i
+        JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+        JOIN LATERAL (
+            SELECT staged.registered ->> 'key_index' AS name WHERE c.relname = staged.registered ->> 'key_index_was'
+            UNION ALL
+            SELECT staged.registered -> 'renamed_indexes' ->> c.relname WHERE staged.registered -> 'renamed_indexes' ? c.relname
+        ) AS n ON n.name IS NOT NULL
+        WHERE i.indrelid = staged.stands
+    LOOP
+        EXECUTE pg_catalog.format('ALTER INDEX %I.%I RENAME TO %I', staged.schema_name, v_pair.was, v_pair.name);
+    END LOOP;
+    IF v_rollup IS NOT NULL AND staged.rollup_was IS NOT NULL AND v_rollup <> staged.rollup_was THEN
+        EXECUTE pg_catalog.format('ALTER TABLE ledgerviews.%I RENAME TO %I', staged.rollup_was, v_rollup);
+        EXECUTE pg_catalog.format('ALTER VIEW ledgerviews.%I RENAME TO %I', staged.rollup_was || '_whole', v_rollup || '_whole');
+        EXECUTE pg_catalog.format('ALTER FUNCTION ledgerviews.%I(date, date) RENAME TO %I', staged.rollup_was || '_days', v_rollup || '_days');
+        EXECUTE pg_catalog.format('ALTER INDEX ledgerviews.%I RENAME TO %I', staged.rollup_was || '_key', v_rollup || '_key');
+        EXECUTE pg_catalog.format('ALTER INDEX IF EXISTS ledgerviews.%I RENAME TO %I', staged.rollup_was || '_day', v_rollup || '_day');
+    END IF;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.rename(ledgerviews.staged) IS 'Rename a relation with its indexes and the parts of its rollup; what reads it follows.';
+
+CREATE FUNCTION ledgerviews.swap(
+    keep boolean DEFAULT false,
+    wait_ms integer DEFAULT 50,
+    patience_ms integer DEFAULT 60000,
+    track text[] DEFAULT '{}',
+    tracking text DEFAULT 'none',
+    untrack text[] DEFAULT '{}'
+) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_lock record;
+    v_name text;
+    v_left double precision;
+    v_began timestamptz := pg_catalog.clock_timestamp();
+    v_attempt timestamptz;
+    v_attempts integer := 0;
+    v_sources text[];
+    v_lock_timeout text := pg_catalog.current_setting('lock_timeout');
+BEGIN
+    LOOP
+        v_attempts := v_attempts + 1;
+        v_attempt := pg_catalog.clock_timestamp();
+        -- Whoever reads a view locks it before what it reads. All locks of one attempt together take wait_ms at most,
+        -- for whoever wants to read waits behind us, and a deadlock would need a second.
+        BEGIN
+            FOR v_sources, v_name IN
+                SELECT pg_catalog.array_agg(s.source), 'none'
+                FROM ledgerviews.source AS s WHERE s.source = ANY (untrack) AND s.tracking <> 'none'
+                UNION ALL
+                SELECT pg_catalog.array_agg(s.source), swap.tracking
+                FROM ledgerviews.source AS s
+                JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', s.schema_name, s.table_name))
+                WHERE s.source = ANY (track) AND pg_catalog.pg_has_role(c.relowner, 'USAGE')
+            LOOP
+                IF v_sources IS NOT NULL THEN
+                    PERFORM ledgerviews.track(v_sources, v_name, 1);
+                END IF;
+            END LOOP;
+            v_attempt := pg_catalog.clock_timestamp();
+            FOR v_lock IN
+                SELECT o.oid, o.place, c.relkind, pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, pg_catalog.pg_get_userbyid(c.relowner) AS owner
+                FROM (
+                    SELECT m.old AS oid, m.old_place AS place FROM ledgerviews.member AS m
+                    WHERE m.action IN ('swap', 'replace', 'drop') AND m.kind <> 'function' AND m.old IS NOT NULL
+                    UNION ALL
+                    SELECT s.stands, 0 FROM ledgerviews.staged AS s
+                    WHERE s.stands IS NOT NULL AND (s.change = 'rename' OR s.change = 'none' AND pg_catalog.cardinality(s.gone_indexes) > 0)
+                        AND NOT EXISTS (SELECT FROM ledgerviews.member AS m WHERE m.old = s.stands)
+                ) AS o
+                JOIN pg_catalog.pg_class AS c ON c.oid = o.oid
+                JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+                ORDER BY o.place DESC, o.oid
+            LOOP
+                v_name := v_lock.name;
+                v_left := wait_ms - 1000 * EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - v_attempt);
+                PERFORM pg_catalog.set_config('lock_timeout', GREATEST(pg_catalog.ceil(v_left), 1)::text, true);
+                EXECUTE CASE v_lock.relkind
+                    WHEN 'r' THEN pg_catalog.format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', v_lock.name)
+                    WHEN 'm' THEN pg_catalog.format('ALTER MATERIALIZED VIEW %s OWNER TO %I', v_lock.name, v_lock.owner)
+                    -- LOCK TABLE would go through a view, down to the application's tables.
+                    ELSE pg_catalog.format('ALTER VIEW %s OWNER TO %I', v_lock.name, v_lock.owner)
+                END;
+            END LOOP;
+            PERFORM pg_catalog.set_config('lock_timeout', wait_ms::text, true);
+            PERFORM ledgerviews.exchange(keep);
+            PERFORM pg_catalog.set_config('lock_timeout', v_lock_timeout, true);
+            EXIT;
+        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+            IF 1000 * EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - v_began) >= patience_ms THEN
+                RAISE EXCEPTION USING
+                    ERRCODE = 'lock_not_available',
+                    MESSAGE = pg_catalog.format(
+                        '%s was in use at each of %s attempts in %s s to exchange it; nothing was changed.',
+                        COALESCE(v_name, 'A source'), v_attempts,
+                        pg_catalog.round(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - v_began), 1)),
+                    HINT = 'A long transaction reads it: see pg_stat_activity. Try again, or give it longer (LEDGERVIEWS_SWAP_TIMEOUT).';
+            END IF;
+        END;
+        PERFORM pg_catalog.pg_sleep(0.05 + pg_catalog.random() * 0.2);
+    END LOOP;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.swap(boolean, integer, integer, text[], text, text[]) IS
+'Exchange what was built for what stands, in milliseconds, with the sources'' triggers, and again a moment later where a reader holds it; '
+'call it last. keep: until the next replacement; wait_ms: how long readers may have to wait for one attempt''s locks; patience_ms: for all attempts.';

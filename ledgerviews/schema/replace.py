@@ -1,0 +1,233 @@
+"""The Alembic operation ``op.ledgerviews_replace``: from what relations were to what they shall be.
+
+Frozen, like those that create and drop: a revision holds both sides as specs. The engine does the work, in
+the revision's own transaction: it builds beside what stands, and exchanges at the end.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from alembic.operations import MigrateOperation, Operations
+from psycopg import sql
+
+from ledgerviews.errors import DatabaseError, UsageError
+
+from . import staging, statements
+from .execute import installed_version, offline, settings_of
+from .incremental import ParentTable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ledgerviews.config import Settings
+
+ENGINE = 3
+SWAP_WAIT_MS = 20
+"""How long the locks of one attempt to exchange may take together: so long readers wait for it."""
+ATTEMPTS = 3
+"""How often a replacement in a transaction of its own begins again after a conflict with another session."""
+
+_HEADER = re.compile(r'CREATE (?:VIEW|MATERIALIZED VIEW|FUNCTION) [^.]+\."?([^".(]+?)"?(\(| AS\n)')
+_MINE = re.compile(r'"?ledgerviews_next_[0-9a-f]{8}"?\.')
+
+
+@Operations.register_operation("ledgerviews_replace")
+@dataclass(frozen=True)
+class ReplaceOp(MigrateOperation):
+    """Change published relations, whatever reads them."""
+
+    before: Mapping[str, Mapping[str, Any]]
+    after: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def ledgerviews_replace(
+        cls,
+        operations: Operations,
+        before: Mapping[str, Mapping[str, Any]],
+        after: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        """Create what is in ``after`` only, drop what is in ``before`` only, replace what differs.
+
+        Args:
+            operations: Alembic's own.
+            before: the specs of the relations as the revision before left them, by name.
+            after: the specs as this one leaves them; ``renamed_from`` in one makes it a rename.
+        """
+        operations.invoke(cls(before, after))
+
+    def reverse(self) -> ReplaceOp:
+        """The operation that takes this one back."""
+        return ReplaceOp(self.after, self.before)
+
+
+@Operations.implementation_for(ReplaceOp)
+def _replace(operations: Operations, operation: ReplaceOp) -> None:
+    text = script(operation.before, operation.after, settings=settings_of(operations))
+    if offline(operations):
+        operations.get_context().impl.static_output(text)
+        return
+    if installed_version(operations) < ENGINE:
+        raise UsageError(
+            f"op.ledgerviews_replace needs engine version {ENGINE}.",
+            hint=f"Put op.ledgerviews_engine(version={ENGINE}) before it, or into an earlier revision.",
+        )
+    bind = operations.get_bind()
+    raw: Any = bind.connection.driver_connection
+    for attempt in range(1, ATTEMPTS + 1):
+        own = not bind.in_nested_transaction() and _begin_anew(raw)
+        try:
+            raw.execute(text.encode())
+        except psycopg.errors.SerializationFailure:
+            # A scrub noted its work after our snapshot; in a transaction of our own nothing else is lost.
+            if not own or attempt == ATTEMPTS:
+                raise
+            raw.rollback()
+        except psycopg.Error as exc:
+            if error := _located(exc):
+                raise error from exc
+            raise
+        else:
+            return
+
+
+def script(
+    before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]], *, settings: Settings
+) -> str:
+    """The SQL of a replacement, which runs in the driver and in psql alike. Pure."""
+    items = staging.plan(before, after, schema=settings.schema)
+    known = {(item.schema, item.name) for item in items if item.spec is not None}
+    were, shall = staging.sources(before), staging.sources(after)
+    new = [name for name in shall if name not in were]
+    changed = _with_children([name for name in shall if name in were and shall[name] != were[name]], shall)
+    gone = [name for name in were if name not in shall]
+    tracked = sql.Literal(settings.tracking)
+    parts = [
+        *(_create_source(shall[name]) for name in _parents_first(new, shall)),
+        "SELECT ledgerviews.replace_begin(pg_catalog.current_setting('search_path'));\n",
+        *(staging.stage(item, schema=settings.schema, known=known) for item in items),
+        f"SELECT ledgerviews.build(populate => {'true' if settings.populate else 'false'});\n",
+        sql.SQL(
+            "SELECT ledgerviews.swap(keep => {}, wait_ms => {}, patience_ms => {},"
+            " track => {}::text[], tracking => {}, untrack => {}::text[]);\n"
+        )
+        .format(
+            sql.Literal(settings.keep_replaced),
+            sql.Literal(SWAP_WAIT_MS),
+            sql.Literal(settings.swap_timeout_ms),
+            sql.Literal(new if settings.tracking != "none" else []),
+            tracked,
+            sql.Literal([*changed, *gone]),
+        )
+        .as_string(None),
+        # Their triggers are off, so nothing here waits.
+        *(_drop_source(were[name]) for name in reversed(_parents_first([*changed, *gone], were))),
+        *(_create_source(shall[name]) for name in _parents_first(changed, shall)),
+    ]
+    if changed:
+        parts.append(statements.track_sources(changed, tracking=settings.tracking))
+    return "".join(parts)
+
+
+def _create_source(arguments: Mapping[str, Any]) -> str:
+    parent = arguments.get("parent")
+    return statements.create_source(
+        schema=arguments["schema"],
+        name=arguments["name"],
+        day=arguments["day"],
+        key=arguments.get("key"),
+        parent=ParentTable(**parent) if parent is not None else None,
+        indexes=arguments.get("indexes", ()),
+    )
+
+
+def _drop_source(arguments: Mapping[str, Any]) -> str:
+    return statements.drop_source(schema=arguments["schema"], name=arguments["name"])
+
+
+def _parent(arguments: Mapping[str, Any]) -> str | None:
+    parent = arguments.get("parent")
+    return f"{parent['schema']}.{parent['name']}" if parent else None
+
+
+def _parents_first(names: Sequence[str], sources: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return sorted(names, key=lambda name: _parent(sources[name]) is not None)
+
+
+def _with_children(names: Sequence[str], sources: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The changed sources, and those whose days come from one of them."""
+    return [name for name in sources if name in names or _parent(sources[name]) in names]
+
+
+def _begin_anew(raw: psycopg.Connection) -> bool:
+    """Begin the transaction again in one snapshot for all, where it has written nothing yet.
+
+    The sources are locked before the snapshot: a TRUNCATE between the two would hide rows from it.
+    """
+    if raw.autocommit:
+        return False
+    row = raw.execute(_TRANSACTION).fetchone()
+    if row is None or not row[0]:
+        return False
+    _, role, path, lock_timeout, statement_timeout, tables = row
+    raw.commit()
+    begin = [
+        sql.SQL("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"),
+        sql.SQL("SET LOCAL search_path TO {}").format(sql.SQL(path or "''")),
+        sql.SQL("SET LOCAL lock_timeout TO {}").format(sql.Literal(lock_timeout)),
+        sql.SQL("SET LOCAL statement_timeout TO {}").format(sql.Literal(statement_timeout)),
+    ]
+    if role != "none":
+        begin.append(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
+    begin.append(sql.SQL("LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE"))
+    if tables:
+        begin.append(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.SQL(", ".join(tables))))
+    # None of these takes a snapshot.
+    raw.execute(sql.SQL("; ").join(begin))
+    return True
+
+
+_TRANSACTION = """
+SELECT
+    pg_catalog.pg_current_xact_id_if_assigned() IS NULL
+    AND pg_catalog.current_setting('transaction_isolation') = 'read committed',
+    pg_catalog.current_setting('role'),
+    pg_catalog.current_setting('search_path'),
+    pg_catalog.current_setting('lock_timeout'),
+    pg_catalog.current_setting('statement_timeout'),
+    ARRAY(
+        SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
+        FROM ledgerviews.source_of(ARRAY(
+            SELECT o.oid
+            FROM ledgerviews.relation AS r
+            JOIN pg_catalog.pg_namespace AS m ON m.nspname = r.schema_name
+            JOIN pg_catalog.pg_class AS o ON o.relnamespace = m.oid AND o.relname = r.relation_name
+        )) AS s
+        JOIN pg_catalog.pg_class AS c ON c.oid = s.source
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE pg_catalog.has_table_privilege(c.oid, 'SELECT')
+        ORDER BY c.oid
+    )
+"""
+
+
+def _located(exc: psycopg.Error) -> DatabaseError | None:
+    """An error in a SELECT of the revision, with the relation and the line that PostgreSQL tells."""
+    diag = exc.diag
+    text, position = diag.internal_query, diag.internal_position
+    if not text or not position or not (header := _HEADER.match(text)):
+        return None
+    before = text[: int(position) - 1]
+    first = text[: text.index("\n", header.end() - 1)].count("\n") + 1 if header[2] != "(" else 2
+    line = before.count("\n") - first + 1
+    wrong = text.splitlines()[before.count("\n")].strip()
+    name = header[1].removesuffix("_rollup_days")
+    which = "day_definition" if name != header[1] else "SELECT"
+    return DatabaseError(
+        f"{name} cannot be built: {_MINE.sub('', diag.message_primary or '')}"
+        f" (line {line} of its {which}: {wrong}); nothing was changed.",
+        hint=diag.message_hint or "Mend the SELECT, and the revision that holds it.",
+    )
