@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
+from unicodedata import combining, east_asian_width
 
 import click
 
@@ -49,33 +51,41 @@ def print_table(
     Columns named in ``right`` are aligned to the right. On a terminal that is too narrow the columns named in
     ``optional`` are left out, first one first.
     """
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 (a tenth of a second that --json does not need)
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
     widths = {
-        column: max([len(column), *(len(row[number]) for row in rows)])
+        column: max([_width(column), *(_width(row[number]) for row in rows)])
         for number, column in enumerate(columns)
     }
-    console = Console()
     if sys.stdout.isatty():
         for column in optional:
-            if _width(widths) > console.width:
+            if _total(widths) > shutil.get_terminal_size().columns:
                 del widths[column]
-    if not sys.stdout.isatty() or _width(widths) > console.width:
-        console = Console(width=_width(widths))
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in widths:
-        table.add_column(column, justify="right" if column in right else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*(Text(row[number]) for number, column in enumerate(columns) if column in widths))
-    console.print(table, soft_wrap=True)
+    # Written here: a library that draws tables takes longer to load than a refresh with nothing to do.
+    for cells in [columns, ["─" * widths.get(column, 0) for column in columns], *rows]:
+        line = _GAP.join(
+            _padded(cells[number], widths[column], right=column in right)
+            for number, column in enumerate(columns)
+            if column in widths
+        )
+        click.echo(line.rstrip())
 
 
-def _width(widths: dict[str, int]) -> int:
-    """How wide a table is: its cells with a blank on each side of the lines between them."""
-    return sum(widths.values()) + 3 * len(widths)
+_GAP = "  "
+
+
+def _total(widths: dict[str, int]) -> int:
+    return sum(widths.values()) + len(_GAP) * (len(widths) - 1)
+
+
+def _padded(text: str, width: int, *, right: bool) -> str:
+    blank = " " * (width - _width(text))
+    return blank + text if right else text + blank
+
+
+def _width(text: str) -> int:
+    """How many columns of a terminal a text takes: two for a wide character, none for one that combines."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
 @contextmanager
