@@ -290,8 +290,8 @@ def test_one_step_down(installed_url: str, connect: Connect, run_cli: pg.RunCli)
     done = run_cli("db", "downgrade", "-1", url=installed_url)
 
     assert done.returncode == 0, done.stderr
-    export = "SELECT pg_catalog.to_regclass('ledgerviews.export_job')"
-    assert connect(installed_url).execute(export).fetchall() == [(None,)]
+    version = "SELECT version FROM ledgerviews.engine"
+    assert connect(installed_url).execute(version).fetchall() == [(2,)]
 
 
 def test_the_application_s_history_is_left_alone(application_url: str, connect: Connect) -> None:
@@ -303,7 +303,7 @@ def test_the_application_s_history_is_left_alone(application_url: str, connect: 
 
     assert before != []
     assert connection.execute("SELECT * FROM public.alembic_version").fetchall() == before
-    assert connection.execute("SELECT version_num FROM ledgerviews.alembic_version").fetchall() == [("0004",)]
+    assert connection.execute("SELECT version_num FROM ledgerviews.alembic_version").fetchall() == [("0005",)]
 
 
 def test_check_passes_and_proposes_nothing(installed_url: str, connect: Connect) -> None:
