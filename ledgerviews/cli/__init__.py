@@ -27,6 +27,11 @@ _COMMANDS = {
     "tracking": ("ledgerviews.cli.tracking", "The triggers on the application's tables."),
     "cron": ("ledgerviews.cli.cron", "Have the database refresh itself, with pg_cron."),
     "grant": ("ledgerviews.cli.grant", "Grants for the roles that refresh or read."),
+    "release": (
+        "ledgerviews.cli.release",
+        "Take off tables what depends on them, so that they can be altered.",
+    ),
+    "restore": ("ledgerviews.cli.release", "Put back what release took off."),
     "db": ("ledgerviews.cli.db", "Install and change the relations: the packaged Alembic migrations."),
     "dev": ("ledgerviews.cli.dev", "A real PostgreSQL for development, with made-up application rows."),
 }

@@ -43,7 +43,11 @@ def drift(connection: psycopg.Connection, settings: Settings) -> DriftError | No
         return DriftError(
             f"ledgerviews is not installed in database {database!r}.", hint="Run `ledgerviews db upgrade`."
         )
-    return _revision(connection, settings, version_table=version_table) or _engine(connection)
+    return (
+        _revision(connection, settings, version_table=version_table)
+        or _engine(connection)
+        or _released(connection)
+    )
 
 
 def _engine(connection: psycopg.Connection) -> DriftError | None:
@@ -55,6 +59,17 @@ def _engine(connection: psycopg.Connection) -> DriftError | None:
         f"The engine in database {connection.info.dbname!r} is version {version}; this package calls version "
         f"{ENGINE_VERSION}.",
         hint=f"Write a revision with op.ledgerviews_engine(version={ENGINE_VERSION}), and upgrade.",
+    )
+
+
+def _released(connection: psycopg.Connection) -> DriftError | None:
+    """What reads a released table is off until it is restored."""
+    ((tables,),) = connection.execute(query("released")).fetchall()
+    if tables is None:
+        return None
+    return DriftError(
+        f"In database {connection.info.dbname!r} {tables} is released: what reads it is off.",
+        hint="Run `ledgerviews restore` (or SELECT ledgerviews.restore()) once it is altered.",
     )
 
 

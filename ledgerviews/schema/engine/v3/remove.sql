@@ -1,4 +1,30 @@
 -- Takes engine version 3 back to 2.
+DO $body$
+BEGIN
+    IF EXISTS (SELECT FROM ledgerviews.released) THEN
+        RAISE EXCEPTION 'A table is released.' USING HINT = 'Restore first: ledgerviews restore.';
+    END IF;
+END
+$body$;
+DROP TRIGGER refuse_released ON ledgerviews.run;
+DROP FUNCTION ledgerviews.refuse_released();
+DROP FUNCTION ledgerviews.released_tables();
+DROP FUNCTION ledgerviews.restore();
+DROP FUNCTION ledgerviews.put_back(integer);
+DROP FUNCTION ledgerviews.put_back_one(ledgerviews.released_object);
+DROP FUNCTION ledgerviews.retype_rollup(integer, text, text);
+DROP FUNCTION ledgerviews.retype_log(text, text);
+DROP FUNCTION ledgerviews.line_of(text, text);
+DROP FUNCTION ledgerviews.altered();
+DROP FUNCTION ledgerviews.release(text[], integer);
+DROP FUNCTION ledgerviews.take_off(integer, oid[], integer);
+DROP FUNCTION ledgerviews.note_tracking(oid[]);
+DROP FUNCTION ledgerviews.note_function(integer, integer, oid);
+DROP FUNCTION ledgerviews.note_relation(integer, integer, oid);
+DROP FUNCTION ledgerviews.columns_of(regclass);
+DROP FUNCTION ledgerviews.refuse_uncarried(oid[]);
+DROP TABLE ledgerviews.released_object;
+DROP TABLE ledgerviews.released;
 DROP FUNCTION ledgerviews.swap(boolean, integer, integer, text[], text, text[]);
 DROP FUNCTION ledgerviews.exchange(boolean);
 DROP FUNCTION ledgerviews.settle();

@@ -1,0 +1,74 @@
+"""Take off the application's tables what depends on them, and put it back: for migration tools of any kind."""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from ledgerviews import db
+from ledgerviews.errors import DriftError, UsageError
+from ledgerviews.queries import query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import psycopg
+
+    from ledgerviews.config import Settings
+
+_NEEDED_ENGINE = 3
+
+
+def release(settings: Settings, tables: Sequence[str], *, attempts: int) -> int:
+    """Take off tables (``schema.table``) all that depends on them; gives how many objects that were.
+
+    Raises UsageError for a name without a schema, and DatabaseError or LockedError, nothing being changed,
+    where something cannot be carried, is in use, or a table is released already.
+    """
+    for table in tables:
+        if "." not in table:
+            raise UsageError(f"Say the schema of {table}, as in public.{table}.")
+    with _session(settings) as connection:
+        row = connection.execute(
+            "SELECT ledgerviews.release(%s::text[], %s::integer)", [list(tables), attempts]
+        ).fetchall()
+    return int(row[0][0])
+
+
+def restore(settings: Settings) -> int:
+    """Put back all that is off, in one transaction; gives how many objects that were, 0 where none was.
+
+    Raises DatabaseError where a definition no longer fits: it names the object, the line and the column, and
+    everything stays released.
+    """
+    with _session(settings) as connection:
+        row = connection.execute("SELECT ledgerviews.restore()").fetchall()
+    return int(row[0][0])
+
+
+@contextmanager
+def _session(settings: Settings) -> Iterator[psycopg.Connection]:
+    """One transaction on an engine that knows this; the package's revision does not matter."""
+    with (
+        closing(db.connect(settings, autocommit=True)) as connection,
+        db.translated(target=db.describe_target(settings)),
+    ):
+        engine, _ = connection.execute(query("installed")).fetchall()[0]
+        if not engine:
+            raise DriftError(
+                f"ledgerviews is not installed in database {connection.info.dbname!r}.",
+                hint="There is nothing to release. Run `ledgerviews db upgrade` to install it.",
+            )
+        ((version,),) = connection.execute(query("engine_version")).fetchall()
+        if version < _NEEDED_ENGINE:
+            raise DriftError(
+                f"The engine in database {connection.info.dbname!r} is version {version}; releasing needs"
+                f" {_NEEDED_ENGINE}.",
+                hint="Run `ledgerviews db upgrade`.",
+            )
+        db.set_timeouts(
+            connection,
+            lock_timeout_ms=settings.lock_timeout_ms,
+            statement_timeout_ms=settings.statement_timeout_ms,
+        )
+        yield connection
