@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ledgerviews.schema.release import released as released  # noqa: PLC0414 (exported)
+    from ledgerviews.schema.release import released as released
 
 __version__ = "0.1.0"
 

@@ -1,4 +1,4 @@
-"""Take off the application's tables what depends on them, and put it back: for migration tools of any kind."""
+"""Take off tables what depends on them, and put it back, for migration tools of any kind."""
 
 from __future__ import annotations
 

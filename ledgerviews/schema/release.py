@@ -1,8 +1,8 @@
 """``ledgerviews.released``: the application's own migrations alter a table that our views read.
 
-Nothing is configured, and nothing of this package's env.py is needed: it works through the connection that the
-running migration has, whatever its driver, and prints its part of the script for ``--sql``. In a database
-without our engine it does nothing, so the application's history still runs from nothing.
+Nothing is configured, and nothing of this package's env.py is needed: it works through the connection that
+the running migration has, whatever its driver, and prints its part of the script for ``--sql``. In a
+database without our engine it does nothing, so the application's history still runs from nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from alembic.util import CommandError
 from psycopg import sql
 from sqlalchemy import exc as sqlalchemy_errors
 
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -27,7 +26,7 @@ BEGIN
         PERFORM {call};
     ELSIF pg_catalog.to_regclass('ledgerviews.engine') IS NOT NULL THEN
         RAISE EXCEPTION 'The engine in schema ledgerviews is older than released() needs.'
-            USING HINT = 'Run `ledgerviews db upgrade` before this migration; released() needs its version 3.';
+            USING HINT = 'Run `ledgerviews db upgrade` before this migration: version 3 is needed.';
     END IF;
 END
 $ledgerviews$"""
@@ -85,7 +84,8 @@ def _require_transaction(connection: sqlalchemy.Connection) -> None:
     if _scalar(connection, f"SELECT pg_catalog.current_setting('{_PROBE}', true)") != "yes":
         raise CommandError(
             "released() needs a transaction, and this connection commits each statement. Take it out of"
-            " autocommit_block(), or use `ledgerviews release` and `ledgerviews restore` around the migration."
+            " autocommit_block(), or run `ledgerviews release` before the migration and `ledgerviews restore`"
+            " after it."
         )
 
 
@@ -103,6 +103,7 @@ def _run(connection: sqlalchemy.Connection, statement: str) -> None:
 
 def _parts(error: BaseException | None) -> Sequence[str]:
     """Message, detail and hint of a driver's error: each driver keeps them in its own way."""
+    found: tuple[object, ...]
     diag = getattr(error, "diag", None)
     if diag is not None:  # psycopg, psycopg2
         found = (diag.message_primary, diag.message_detail, diag.message_hint)

@@ -27,7 +27,7 @@ SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 -- The longest alternative wins at each place. An identifier: letters, underscores and all that is not ASCII, then
 -- digits and dollars, too; or quoted. One with a dot before it continues what no name began, as in (row).field.
-SELECT m.place, m.found[1]
+SELECT m.place, m.found[1] AS token
 FROM pg_catalog.regexp_matches(
     sql,
     '(--[^\n\r]*'
@@ -120,6 +120,11 @@ CREATE FUNCTION ledgerviews.dependents(
 ) RETURNS SETOF record
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+-- Few rows by the catalog's indexes, whatever its statistics say: a scan of pg_depend for each would take seconds.
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET enable_seqscan = off
+SET jit = off
 AS $body$
 DECLARE
     v_circle text;
@@ -148,11 +153,11 @@ BEGIN
                 SELECT f.classid AS refclassid, f.objid AS refobjid
                 UNION ALL
                 -- A row type belongs to its relation; that of a table that stays matters to nobody.
-                SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid
+                SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, y.oid
                 FROM pg_catalog.pg_class AS c
-                JOIN pg_catalog.pg_type AS t ON t.oid = c.reltype OR t.typelem = c.reltype AND t.typtype = 'b' AND t.typcategory = 'A'
+                JOIN pg_catalog.pg_type AS t ON t.oid = c.reltype
+                CROSS JOIN LATERAL pg_catalog.unnest(ARRAY[t.oid, t.typarray]) AS y (oid)
                 WHERE f.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = f.objid AND c.relkind IN ('v', 'm')
-                    AND c.reltype <> 0
             ) AS of
             JOIN pg_catalog.pg_depend AS d ON d.refclassid = of.refclassid AND d.refobjid = of.refobjid
             CROSS JOIN LATERAL (
@@ -302,7 +307,7 @@ BEGIN ATOMIC
 SELECT
     g.grantee,
     CASE WHEN a.grantor = owner THEN g.statement
-        ELSE pg_catalog.format('SELECT ledgerviews.run_as(%L, %L)', pg_catalog.pg_get_userbyid(a.grantor), g.statement) END
+        ELSE pg_catalog.format('SELECT ledgerviews.run_as(%L, %L)', pg_catalog.pg_get_userbyid(a.grantor), g.statement) END AS statement
 FROM pg_catalog.aclexplode(acl) WITH ORDINALITY AS a (grantor, grantee, privilege_type, is_grantable, ordinality)
 CROSS JOIN LATERAL (
     SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END AS grantee

@@ -107,17 +107,21 @@ SELECT
     note_relation.place,
     k.word,
     k.name,
-    pg_catalog.format('DROP %s %s', pg_catalog.upper(k.word), k.name),
-    pg_catalog.format(E'CREATE %s %s AS\n', pg_catalog.upper(k.word), k.name),
-    CASE WHEN i.same THEN r.body ELSE pg_catalog.rtrim(pg_catalog.pg_get_viewdef(c.oid), ';') END,
-    CASE c.relkind WHEN 'm' THEN E'\nWITH NO DATA' ELSE '' END,
-    ARRAY(SELECT h.statement FROM ledgerviews.captured(c.oid, n.nspname, c.relname) AS h WHERE h.kind = 'storage' ORDER BY h.place),
-    ARRAY(SELECT h.statement FROM ledgerviews.captured(c.oid, n.nspname, c.relname) AS h WHERE h.kind <> 'storage' ORDER BY h.place),
-    c.relkind = 'm' AND c.relispopulated,
+    pg_catalog.format('DROP %s %s', pg_catalog.upper(k.word), k.name) AS drop_statement,
+    pg_catalog.format(E'CREATE %s %s AS\n', pg_catalog.upper(k.word), k.name) AS head,
+    CASE WHEN i.same THEN r.body ELSE pg_catalog.rtrim(pg_catalog.pg_get_viewdef(c.oid), ';') END AS body,
+    CASE c.relkind WHEN 'm' THEN E'\nWITH NO DATA' ELSE '' END AS foot,
+    ARRAY(SELECT h.statement FROM ledgerviews.captured(c.oid, n.nspname, c.relname) AS h WHERE h.kind = 'storage' ORDER BY h.place) AS storage,
+    ARRAY(SELECT h.statement FROM ledgerviews.captured(c.oid, n.nspname, c.relname) AS h WHERE h.kind <> 'storage' ORDER BY h.place) AS hanging,
+    c.relkind = 'm' AND c.relispopulated AS populated,
     r.schema_name,
     r.relation_name,
-    CASE WHEN r.relation_name IS NULL THEN NULL WHEN n.nspname = r.schema_name AND c.relname = r.relation_name THEN 'relation' ELSE 'whole' END,
-    COALESCE(i.same, false)
+    CASE
+        WHEN r.relation_name IS NULL THEN NULL
+        WHEN n.nspname = r.schema_name AND c.relname = r.relation_name THEN 'relation'
+        ELSE 'whole'
+    END AS part,
+    COALESCE(i.same, false) AS as_installed
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (
@@ -146,20 +150,20 @@ INSERT INTO ledgerviews.released_object (
 SELECT
     note_function.level,
     note_function.place,
-    'function',
-    p.oid::pg_catalog.regprocedure::text,
-    pg_catalog.format('DROP ROUTINE %s', p.oid::pg_catalog.regprocedure),
+    'function' AS kind,
+    p.oid::pg_catalog.regprocedure::text AS name,
+    pg_catalog.format('DROP ROUTINE %s', p.oid::pg_catalog.regprocedure) AS drop_statement,
     CASE WHEN i.same THEN pg_catalog.format(
         E'CREATE FUNCTION ledgerviews.%I(lo date, hi date) RETURNS SETOF ledgerviews.%I\n'
         'LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp STABLE BEGIN ATOMIC\n',
-        p.proname, r.rollup) ELSE '' END,
-    CASE WHEN i.same THEN r.day_body ELSE pg_catalog.pg_get_functiondef(p.oid) END,
-    CASE WHEN i.same THEN E';\nEND' ELSE '' END,
-    ARRAY(SELECT h.statement FROM ledgerviews.captured_function(p.oid) AS h ORDER BY h.place),
-    COALESCE(r.schema_name, s.schema_name),
-    COALESCE(r.relation_name, s.table_name),
-    CASE WHEN r.rollup IS NOT NULL THEN 'days' WHEN s.source IS NOT NULL THEN 'link' END,
-    COALESCE(i.same, false)
+        p.proname, r.rollup) ELSE '' END AS head,
+    CASE WHEN i.same THEN r.day_body ELSE pg_catalog.pg_get_functiondef(p.oid) END AS body,
+    CASE WHEN i.same THEN E';\nEND' ELSE '' END AS foot,
+    ARRAY(SELECT h.statement FROM ledgerviews.captured_function(p.oid) AS h ORDER BY h.place) AS hanging,
+    COALESCE(r.schema_name, s.schema_name) AS schema_name,
+    COALESCE(r.relation_name, s.table_name) AS relation_name,
+    CASE WHEN r.rollup IS NOT NULL THEN 'days' WHEN s.source IS NOT NULL THEN 'link' END AS part,
+    COALESCE(i.same, false) AS as_installed
 FROM pg_catalog.pg_proc AS p
 JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
 LEFT JOIN ledgerviews.relation AS r ON n.nspname = 'ledgerviews' AND p.proname = r.rollup || '_days'
@@ -219,7 +223,16 @@ part (kind, name, drop_statement, body, hanging, schema_name, relation_name) AS 
 )
 
 INSERT INTO ledgerviews.released_object (level, place, kind, name, drop_statement, body, hanging, schema_name, relation_name)
-SELECT 0, 1000000 + pg_catalog.row_number() OVER (ORDER BY p.name), p.kind, p.name, p.drop_statement, p.body, p.hanging, p.schema_name, p.relation_name
+SELECT
+    0 AS level,
+    1000000 + pg_catalog.row_number() OVER (ORDER BY p.name) AS place,
+    p.kind,
+    p.name,
+    p.drop_statement,
+    p.body,
+    p.hanging,
+    p.schema_name,
+    p.relation_name
 FROM part AS p;
 END;
 COMMENT ON FUNCTION ledgerviews.note_tracking(oid[]) IS 'Note how to put our triggers back on tables, with the tracking that each has.';
@@ -375,12 +388,12 @@ SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 SELECT
     r.table_name,
-    b.value ->> 'name',
+    b.value ->> 'name' AS column_name,
     pg_catalog.format('%s.%s ', r.table_name, b.value ->> 'name') || CASE
         WHEN a.value IS NULL THEN 'was dropped'
         WHEN a.value ->> 'name' <> b.value ->> 'name' THEN 'is now named ' || (a.value ->> 'name')
         ELSE pg_catalog.format('was %s and is %s', b.value ->> 'type', a.value ->> 'type')
-    END
+    END AS what
 FROM ledgerviews.released AS r
 CROSS JOIN LATERAL pg_catalog.jsonb_each(r.columns) AS b
 LEFT JOIN LATERAL pg_catalog.jsonb_each(ledgerviews.columns_of(pg_catalog.to_regclass(r.table_name))) AS a ON a.key = b.key
@@ -590,12 +603,16 @@ BEGIN
         PERFORM ledgerviews.retype_rollup(object.level, object.schema_name, object.relation_name);
     END IF;
     IF object.populated THEN
-        EXECUTE 'REFRESH MATERIALIZED VIEW ' || object.name;
+        BEGIN
+            EXECUTE 'REFRESH MATERIALIZED VIEW ' || object.name;
+        EXCEPTION WHEN object_not_in_prerequisite_state THEN
+            RAISE WARNING '% stays empty until it is refreshed: what it reads was never filled.', object.name;
+        END;
     END IF;
     FOREACH v_statement IN ARRAY object.hanging LOOP
         EXECUTE v_statement;
     END LOOP;
-    IF object.populated THEN
+    IF object.populated AND (SELECT c.relispopulated FROM pg_catalog.pg_class AS c WHERE c.oid = object.name::pg_catalog.regclass) THEN
         EXECUTE 'ANALYZE ' || object.name;
     END IF;
 END
