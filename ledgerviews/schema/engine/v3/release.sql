@@ -76,7 +76,7 @@ $body$;
 COMMENT ON FUNCTION ledgerviews.refuse_uncarried(oid[]) IS
 'Raise an error that names whatever depends on relations and could not be put back.';
 
-CREATE FUNCTION ledgerviews.columns_of(relation regclass) RETURNS jsonb
+CREATE FUNCTION ledgerviews.table_columns(relation regclass) RETURNS jsonb
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -89,7 +89,7 @@ SELECT COALESCE(
 FROM pg_catalog.pg_attribute AS a
 WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped;
 END;
-COMMENT ON FUNCTION ledgerviews.columns_of(regclass) IS 'Name and type of each column of a table, by its number.';
+COMMENT ON FUNCTION ledgerviews.table_columns(regclass) IS 'Name and type of each column of a table, by its number.';
 
 -- Taking off ----------------------------------------------------------------------------------------------
 
@@ -369,7 +369,7 @@ BEGIN
     SELECT pg_catalog.array_agg(p.oid) INTO v_tables FROM part AS p;
     PERFORM ledgerviews.take_off(0, v_tables, attempts);
     INSERT INTO ledgerviews.released (table_name, columns)
-    SELECT DISTINCT pg_catalog.format('%I.%I', n.nspname, c.relname), ledgerviews.columns_of(c.oid)
+    SELECT DISTINCT pg_catalog.format('%I.%I', n.nspname, c.relname), ledgerviews.table_columns(c.oid)
     FROM pg_catalog.unnest(tables) AS t (name)
     JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(t.name)
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace;
@@ -396,7 +396,7 @@ SELECT
     END AS what
 FROM ledgerviews.released AS r
 CROSS JOIN LATERAL pg_catalog.jsonb_each(r.columns) AS b
-LEFT JOIN LATERAL pg_catalog.jsonb_each(ledgerviews.columns_of(pg_catalog.to_regclass(r.table_name))) AS a ON a.key = b.key
+LEFT JOIN LATERAL pg_catalog.jsonb_each(ledgerviews.table_columns(pg_catalog.to_regclass(r.table_name))) AS a ON a.key = b.key
 WHERE a.value IS DISTINCT FROM b.value
 ORDER BY r.table_name, b.key::integer;
 END;

@@ -21,7 +21,7 @@ DROP FUNCTION ledgerviews.take_off(integer, oid[], integer);
 DROP FUNCTION ledgerviews.note_tracking(oid[]);
 DROP FUNCTION ledgerviews.note_function(integer, integer, oid);
 DROP FUNCTION ledgerviews.note_relation(integer, integer, oid);
-DROP FUNCTION ledgerviews.columns_of(regclass);
+DROP FUNCTION ledgerviews.table_columns(regclass);
 DROP FUNCTION ledgerviews.refuse_uncarried(oid[]);
 DROP TABLE ledgerviews.released_object;
 DROP TABLE ledgerviews.released;
