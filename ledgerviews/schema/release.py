@@ -111,5 +111,6 @@ def _parts(error: BaseException | None) -> Sequence[str]:
         found = tuple(error.args[0].get(key) for key in "MDH")
     else:  # asyncpg keeps its own error as the cause
         cause = getattr(error, "__cause__", None) or error
-        found = (str(cause), getattr(cause, "detail", None), getattr(cause, "hint", None))
+        message = getattr(cause, "message", None) or str(cause)
+        found = (message, getattr(cause, "detail", None), getattr(cause, "hint", None))
     return [part for text in found if text for part in str(text).splitlines()]
