@@ -122,6 +122,12 @@ lint: $(VENV)/.installed ## Whatever needs no server.
 fuzz: $(VENV)/.installed ## The long fuzz and 100 kills, on every server.
 	@$(BIN)/python -W error -m tests.fuzz --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
+# In an environment of its own: it stands on pglast, which is GPL.
+.PHONY: pgspot
+pgspot: $(VENV)/.installed ## The engine's SQL through pgspot.
+	@[ -x .pgspot/bin/pgspot ] || { $(BIN)/python -m venv .pgspot && .pgspot/bin/pip install --quiet 'pgspot>=0.9.4,<1'; }
+	.pgspot/bin/python tests/pgspot.py
+
 .PHONY: format
 format: $(VENV)/.installed
 	@$(BIN)/ruff format .
