@@ -1,4 +1,4 @@
-"""Run the engine's SQL through pgspot, statement by statement; leaves with 1 where it finds anything unlisted.
+"""Run the engine's SQL through pgspot, statement by statement; leave with 1 where it finds anything new.
 
 Needs an environment of its own (`make pgspot`): pgspot stands on pglast, which is GPL. It cannot read BEGIN
 ATOMIC and RETURN bodies, so it is given them as strings; PostgreSQL binds their names when they are created.
