@@ -138,7 +138,7 @@ def stage(item: Staged, *, schema: str, known: Iterable[tuple[str, str]]) -> str
     gone += [
         declared_index(item.name, text)
         for text in was.get("indexes", ())
-        if text not in spec.get("indexes", was.get("indexes", ()))
+        if text not in spec.get("indexes", ())
     ]
     arguments = {
         "schema_name": _literal(item.schema),
@@ -244,23 +244,22 @@ def _drops(item: Staged, gone: Iterable[str]) -> list[sql.Composable]:
 
 
 def _metadata(item: Staged) -> list[sql.Composable]:
-    """Options, comments, owner and grants; what is not declared is left alone."""
+    """Options, comments, owner and grants; what is declared on neither side is left alone."""
     spec, was, target = item.spec or {}, item.was or {}, _target(item)
     word = sql.SQL(_WORDS[spec["kind"]])
     parts: list[sql.Composable] = []
-    if "options" in spec:
-        options = spec["options"]
-        if gone := [name for name in was.get("options", ()) if name not in options]:
-            parts.append(_comma("ALTER {} {} RESET ({})", word, target, map(sql.Identifier, gone)))
-        if options:
-            pairs = (
-                sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(str(value)))
-                for name, value in options.items()
-            )
-            parts.append(_comma("ALTER {} {} SET ({})", word, target, pairs))
-    if "comment" in spec:
+    options = spec.get("options", {})
+    if gone := [name for name in was.get("options", {}) if name not in options]:
+        parts.append(_comma("ALTER {} {} RESET ({})", word, target, map(sql.Identifier, gone)))
+    if options:
+        pairs = (
+            sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(str(value)))
+            for name, value in options.items()
+        )
+        parts.append(_comma("ALTER {} {} SET ({})", word, target, pairs))
+    if "comment" in spec or "comment" in was:
         parts.append(
-            sql.SQL("COMMENT ON {} {} IS {}").format(word, target, sql.Literal(spec["comment"] or None))
+            sql.SQL("COMMENT ON {} {} IS {}").format(word, target, sql.Literal(spec.get("comment") or None))
         )
     parts.extend(
         sql.SQL("COMMENT ON COLUMN {} IS {}").format(
@@ -274,15 +273,14 @@ def _metadata(item: Staged) -> list[sql.Composable]:
 
 
 def _grants(spec: Spec, was: Spec, target: sql.Composable) -> list[sql.Composable]:
-    if "grants" not in spec:
-        return []
     parts: list[sql.Composable] = []
+    granted = spec.get("grants", {})
     for role, privileges in was.get("grants", {}).items():
-        if gone := [name for name in privileges if name not in spec["grants"].get(role, ())]:
+        if gone := [name for name in privileges if name not in granted.get(role, ())]:
             parts.append(
                 sql.SQL("REVOKE {} ON {} FROM {}").format(sql.SQL(", ".join(gone)), target, _role(role))
             )
-    for role, privileges in spec["grants"].items():
+    for role, privileges in granted.items():
         if privileges:
             parts.append(
                 sql.SQL("GRANT {} ON {} TO {}").format(sql.SQL(", ".join(privileges)), target, _role(role))

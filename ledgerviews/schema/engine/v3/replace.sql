@@ -408,7 +408,7 @@ BEGIN
                     )
                     AND pg_catalog.pg_get_function_sqlbody(
                         pg_catalog.to_regprocedure(
-                            pg_catalog.format('ledgerviews.%I(pg_catalog.date, pg_catalog.date)', v_staged.rollup_was || '_days'))
+                            'ledgerviews.' || pg_catalog.quote_ident(v_staged.rollup_was || '_days') || '(pg_catalog.date, pg_catalog.date)')
                     ) = ledgerviews.moved(pg_catalog.pg_get_function_sqlbody(v_days), v_names)
                 ),
                 'key', EXISTS (
@@ -521,8 +521,8 @@ BEGIN
     END;
     v_old := CASE part
         WHEN 'relation' THEN staged.stands
-        WHEN 'days' THEN pg_catalog.to_regprocedure(pg_catalog.format('ledgerviews.%I(pg_catalog.date, pg_catalog.date)', v_was || '_days'))::oid
-        ELSE pg_catalog.to_regclass(pg_catalog.format('ledgerviews.%I', v_was || v_suffix))::oid
+        WHEN 'days' THEN pg_catalog.to_regprocedure('ledgerviews.' || pg_catalog.quote_ident(v_was || '_days') || '(pg_catalog.date, pg_catalog.date)')::oid
+        ELSE pg_catalog.to_regclass('ledgerviews.' || pg_catalog.quote_ident(v_was || v_suffix))::oid
     END;
     IF dropped AND v_old IS NULL THEN
         RETURN;
@@ -549,9 +549,9 @@ BEGIN
         CASE
             WHEN dropped THEN '{}'
             WHEN part = 'whole' OR part = 'relation' AND v_rollup IS NULL THEN staged.reads
-            WHEN part = 'rollup' THEN ARRAY[pg_catalog.format('ledgerviews.%I', v_rollup || '_whole')]
-            WHEN part = 'days' THEN staged.day_reads || pg_catalog.format('ledgerviews.%I', v_rollup)
-            ELSE ARRAY[pg_catalog.format('ledgerviews.%I', v_rollup)]
+            WHEN part = 'rollup' THEN ARRAY['ledgerviews.' || pg_catalog.quote_ident(v_rollup || '_whole')]
+            WHEN part = 'days' THEN staged.day_reads || ('ledgerviews.' || pg_catalog.quote_ident(v_rollup))
+            ELSE ARRAY['ledgerviews.' || pg_catalog.quote_ident(v_rollup)]
         END,
         CASE
             WHEN dropped THEN '{}'
