@@ -223,7 +223,7 @@ def _located(exc: psycopg.Error) -> DatabaseError | None:
     before = text[: int(position) - 1]
     first = text[: text.index("\n", header.end() - 1)].count("\n") + 1 if header[2] != "(" else 2
     line = before.count("\n") - first + 1
-    wrong = text.splitlines()[before.count("\n")].strip()
+    wrong = text.splitlines()[before.count("\n")].strip().removesuffix(";")
     name = header[1].removesuffix("_rollup_days")
     which = "day_definition" if name != header[1] else "SELECT"
     return DatabaseError(

@@ -382,8 +382,10 @@ BEGIN
                     pg_catalog.format(
                         E'CREATE FUNCTION %1$I.%2$I(lo date, hi date) RETURNS SETOF %1$I.%3$I\n'
                         'LANGUAGE sql STABLE BEGIN ATOMIC\n%4$s;\nEND',
-                        v_next, v_rollup || '_days', v_staged.relation_name, ledgerviews.probed(v_staged.day_body)));
-                v_days := pg_catalog.to_regprocedure(pg_catalog.format('%I.%I(pg_catalog.date, pg_catalog.date)', v_next, v_rollup || '_days'));
+                        -- Its name stands in its body, before its arguments.
+                        v_next, COALESCE(v_staged.rollup_was, v_rollup) || '_days', v_staged.relation_name, ledgerviews.probed(v_staged.day_body)));
+                v_days := pg_catalog.to_regprocedure(
+                    pg_catalog.format('%I.%I(pg_catalog.date, pg_catalog.date)', v_next, COALESCE(v_staged.rollup_was, v_rollup) || '_days'));
             END IF;
             v_old := v_staged.stands;
             v_kind := (SELECT CASE c.relkind WHEN 'm' THEN 'materialized view' ELSE 'view' END FROM pg_catalog.pg_class AS c WHERE c.oid = v_old);
@@ -1080,7 +1082,14 @@ BEGIN
         END,
         afterwards = CASE
             WHEN m.action = 'swap' AND m.kind = 'function' AND m.old IS NOT NULL
-                THEN ARRAY(SELECT c.statement FROM ledgerviews.captured_function(m.old) AS c ORDER BY c.place)
+                THEN ARRAY(
+                    SELECT pg_catalog.replace(
+                        c.statement, m.old::pg_catalog.regprocedure::text,
+                        pg_catalog.format('%I.%I(%s)', m.schema_name, m.name, (
+                            SELECT pg_catalog.oidvectortypes(p.proargtypes) FROM pg_catalog.pg_proc AS p WHERE p.oid = m.old)))
+                    FROM ledgerviews.captured_function(m.old) AS c
+                    ORDER BY c.place
+                )
             ELSE '{}'
         END
     WHERE m.action IN ('replace', 'swap');
