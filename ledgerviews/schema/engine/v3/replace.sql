@@ -643,19 +643,27 @@ DECLARE
     v_name text;
     v_other text;
 BEGIN
-    FOR v_staged IN
-        SELECT s.* FROM ledgerviews.staged AS s WHERE s.change IN ('create', 'rebuild', 'drop') ORDER BY s.change, s.place
     LOOP
-        FOREACH v_part IN ARRAY ARRAY['relation', 'whole', 'rollup', 'days'] LOOP
-            IF v_staged.change <> 'drop' THEN
-                PERFORM ledgerviews.enlist_part(v_staged, v_part, false);
-            END IF;
-            IF v_staged.change = 'drop' OR v_part <> 'relation' AND v_staged.rollup_was IS NOT NULL AND NOT v_staged.registered ? 'rollup' THEN
-                PERFORM ledgerviews.enlist_part(v_staged, v_part, true);
-            END IF;
+        DELETE FROM ledgerviews.member;
+        FOR v_staged IN
+            SELECT s.* FROM ledgerviews.staged AS s WHERE s.change IN ('create', 'rebuild', 'drop') ORDER BY s.change, s.place
+        LOOP
+            FOREACH v_part IN ARRAY ARRAY['relation', 'whole', 'rollup', 'days'] LOOP
+                IF v_staged.change <> 'drop' THEN
+                    PERFORM ledgerviews.enlist_part(v_staged, v_part, false);
+                END IF;
+                IF v_staged.change = 'drop' OR v_part <> 'relation' AND v_staged.rollup_was IS NOT NULL AND NOT v_staged.registered ? 'rollup' THEN
+                    PERFORM ledgerviews.enlist_part(v_staged, v_part, true);
+                END IF;
+            END LOOP;
         END LOOP;
+        PERFORM ledgerviews.enlist_dependents();
+        -- One that is renamed, and depends on what changes, is built anew under its new name.
+        UPDATE ledgerviews.staged AS s
+        SET change = 'rebuild'
+        WHERE s.change = 'rename' AND EXISTS (SELECT FROM ledgerviews.member AS m WHERE m.old = s.stands);
+        EXIT WHEN NOT FOUND;
     END LOOP;
-    PERFORM ledgerviews.enlist_dependents();
     UPDATE ledgerviews.member AS m
     SET old_reads = ledgerviews.object_reads(
             CASE m.kind WHEN 'function' THEN 'pg_catalog.pg_proc'::pg_catalog.regclass ELSE 'pg_catalog.pg_class'::pg_catalog.regclass END, m.old),
@@ -1542,14 +1550,17 @@ DECLARE
     v_began timestamptz := pg_catalog.clock_timestamp();
     v_attempt timestamptz;
     v_attempts integer := 0;
+    v_wait double precision;
     v_sources text[];
     v_lock_timeout text := pg_catalog.current_setting('lock_timeout');
 BEGIN
     LOOP
         v_attempts := v_attempts + 1;
-        v_attempt := pg_catalog.clock_timestamp();
-        -- Whoever reads a view locks it before what it reads. All locks of one attempt together take wait_ms at most,
-        -- for whoever wants to read waits behind us, and a deadlock would need a second.
+        -- Where readers follow each other so closely that none of our attempts finds a gap, ever longer ones do: up to
+        -- sixteen times wait_ms, which is still no second, after which PostgreSQL looks for deadlocks.
+        v_wait := LEAST(wait_ms * 2 ^ ((v_attempts - 1) / 10), wait_ms * 16, GREATEST(wait_ms, 400));
+        -- Whoever reads a view locks it before what it reads. All locks of one attempt together take that long at most,
+        -- for whoever wants to read waits behind us.
         BEGIN
             FOR v_sources, v_name IN
                 SELECT pg_catalog.array_agg(s.source), 'none'
@@ -1580,7 +1591,7 @@ BEGIN
                 ORDER BY o.place DESC, o.oid
             LOOP
                 v_name := v_lock.name;
-                v_left := wait_ms - 1000 * EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - v_attempt);
+                v_left := v_wait - 1000 * EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - v_attempt);
                 PERFORM pg_catalog.set_config('lock_timeout', GREATEST(pg_catalog.ceil(v_left), 1)::text, true);
                 EXECUTE CASE v_lock.relkind
                     WHEN 'r' THEN pg_catalog.format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', v_lock.name)
