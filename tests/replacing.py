@@ -1,4 +1,4 @@
-"""A small shop whose relations are replaced: its specs, the operation on a database, and what stands there."""
+"""A small shop whose relations are replaced: its specs, the operation, and what stands in a database."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 Specs = dict[str, dict[str, Any]]
 
 TABLES = """
-CREATE TABLE public.orders (id int PRIMARY KEY, customer text NOT NULL, placed_at timestamptz NOT NULL, amount int NOT NULL);
+CREATE TABLE public.orders (
+    id int PRIMARY KEY, customer text NOT NULL, placed_at timestamptz NOT NULL, amount int NOT NULL
+);
 INSERT INTO public.orders
-SELECT n, 'c' || n % 7, timestamptz '2026-01-01 12:00+00' + n % 40 * interval '1 day', n % 100 FROM generate_series(1, 2000) AS n;
+SELECT n, 'c' || n % 7, timestamptz '2026-01-01 12:00+00' + n % 40 * interval '1 day', n % 100
+FROM generate_series(1, 2000) AS n;
 """
 
 BASE: dict[str, Any] = {
@@ -90,9 +93,11 @@ FINGERPRINT = """
 SELECT pg_catalog.jsonb_agg(x.line ORDER BY x.line::text) FROM (
     SELECT jsonb_build_array('relation', n.nspname, c.relname, c.relkind, c.relispopulated,
         CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END,
-        pg_get_userbyid(c.relowner), c.reloptions, ARRAY(SELECT a::text FROM unnest(c.relacl) AS a ORDER BY 1),
+        pg_get_userbyid(c.relowner), c.reloptions,
+        ARRAY(SELECT a::text FROM unnest(c.relacl) AS a ORDER BY 1),
         obj_description(c.oid, 'pg_class'),
-        (SELECT jsonb_agg(jsonb_build_array(a.attname, format_type(a.atttypid, a.atttypmod), NULLIF(a.attstattarget, -1),
+        (SELECT jsonb_agg(jsonb_build_array(a.attname, format_type(a.atttypid, a.atttypmod),
+            NULLIF(a.attstattarget, -1),
             a.attacl::text, col_description(c.oid, a.attnum)) ORDER BY a.attnum)
          FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
         ARRAY(SELECT pg_get_indexdef(i.indexrelid) || COALESCE(obj_description(i.indexrelid, 'pg_class'), '')
@@ -107,7 +112,8 @@ SELECT pg_catalog.jsonb_agg(x.line ORDER BY x.line::text) FROM (
     FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
     WHERE n.nspname IN ('public', 'ledgerviews') AND p.prokind = 'f'
     UNION ALL
-    SELECT jsonb_build_array('schema', n.nspname) FROM pg_namespace AS n WHERE n.nspname !~ '^pg_(toast_)?temp'
+    SELECT jsonb_build_array('schema', n.nspname) FROM pg_namespace AS n
+    WHERE n.nspname !~ '^pg_(toast_)?temp'
     UNION ALL
     SELECT jsonb_build_array('entry', to_jsonb(r) - 'installed_at') FROM ledgerviews.relation AS r
     UNION ALL

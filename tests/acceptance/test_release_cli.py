@@ -70,9 +70,7 @@ def test_everything_says_that_a_table_is_released(
     status = run_cli("status", url=installed_url)
     refresh = run_cli("refresh", url=installed_url)
     second = run_cli("release", "public.suggestion_feedback", url=installed_url)
-    with pytest.raises(
-        Exception, match=r"while public\.suggestion_events is released"
-    ):
+    with pytest.raises(Exception, match=r"while public\.suggestion_events is released"):
         filled.execute("CALL ledgerviews.refresh()")
 
     assert (status.returncode, refresh.returncode, second.returncode) == (4, 4, 1)

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
 
-from ledgerviews.errors import DatabaseError
-from tests.replacing import BASE, DAILY, FOREIGN, SHOP, SOURCE, TOP, fingerprint, open_shop, replace, rows, true_rows
+from tests.replacing import (
+    BASE,
+    DAILY,
+    SHOP,
+    TOP,
+    fingerprint,
+    open_shop,
+    replace,
+    rows,
+    true_rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import psycopg
 
     Connect = Callable[[str], psycopg.Connection]
 
@@ -19,15 +29,12 @@ NEW_BASE = BASE | {"definition": BASE["definition"].replace("o.amount\n", "o.amo
 OTHER_TYPE = BASE | {"definition": BASE["definition"].replace("o.amount\n", "o.amount::bigint AS amount\n")}
 APPENDED = BASE | {"definition": BASE["definition"].replace("o.amount\n", "o.amount, 1 AS one\n")}
 
-
-def state(connection: psycopg.Connection) -> dict[str, Any]:
-    """What the refresh remembers of each relation."""
-    return {
-        name: value
-        for name, value in connection.execute(
-            "SELECT relation_name, to_jsonb(t) FROM ledgerviews.relation_state AS t"
-        ).fetchall()
-    }
+MISPRINTED = """
+SELECT relation_name FROM ledgerviews.relation
+WHERE printed IS DISTINCT FROM ledgerviews.printed(schema_name, relation_name)
+    OR printed_days IS DISTINCT FROM ledgerviews.printed_days(schema_name, relation_name)
+    OR body IS NULL OR (rollup IS NOT NULL AND day_body IS NULL)
+"""
 
 
 def scopes(connection: psycopg.Connection) -> dict[str, tuple[str, str]]:
@@ -56,20 +63,48 @@ def scopes(connection: psycopg.Connection) -> dict[str, tuple[str, str]]:
             }
         },
         {"daily": DAILY | {"day_definition": DAILY["day_definition"] + "\nHAVING count(*) > 0"}},
-        {"daily": {name: value for name, value in DAILY.items() if not name.startswith("day") and name != "sources"}},
+        {
+            "daily": {
+                name: value
+                for name, value in DAILY.items()
+                if not name.startswith("day") and name != "sources"
+            }
+        },
         {"daily": DAILY | {"unique_key": ["customer", "day"]}},
         {"top": TOP | {"definition": TOP["definition"].replace("sum(d.orders)", "1 + sum(d.orders)")}},
         {"base": OTHER_TYPE, "top": TOP | {"definition": TOP["definition"] + "\nHAVING sum(d.orders) > 3"}},
         {"top": {"kind": "view", "definition": TOP["definition"], "reads": ["daily"]}},
         {"base": BASE | {"kind": "materialized view", "unique_key": ["id"]}},
         {"daily": DAILY | {"comment": "Another.", "columns": DAILY["columns"] | {"day": "Another."}}},
-        {"daily": DAILY | {"checks": [{"name": "other", "kind": "not_null", "columns": ["day"], "severity": "warn"}]}},
+        {
+            "daily": DAILY
+            | {"checks": [{"name": "other", "kind": "not_null", "columns": ["day"], "severity": "warn"}]}
+        },
         {"daily": DAILY | {"indexes": ["(amount, day)", "USING brin (day)", "UNIQUE (customer, day)"]}},
-        {"base": BASE | {"options": {"security_invoker": "true"}, "grants": {"pg_read_all_settings": ["SELECT", "INSERT"]}}},
+        {
+            "base": BASE
+            | {
+                "options": {"security_invoker": "true"},
+                "grants": {"pg_read_all_settings": ["SELECT", "INSERT"]},
+            }
+        },
     ],
     ids=[
-        "view", "view_of_another_type", "view_with_a_column_more", "by_day", "by_day_both", "day_rows", "no_longer_by_day",
-        "key", "materialized_view", "chain", "becomes_a_view", "becomes_a_materialized_view", "comments", "checks", "indexes",
+        "view",
+        "view_of_another_type",
+        "view_with_a_column_more",
+        "by_day",
+        "by_day_both",
+        "day_rows",
+        "no_longer_by_day",
+        "key",
+        "materialized_view",
+        "chain",
+        "becomes_a_view",
+        "becomes_a_materialized_view",
+        "comments",
+        "checks",
+        "indexes",
         "options_and_grants",
     ],
 )
@@ -78,14 +113,23 @@ def test_up_and_down_again(empty_url: str, connect: Connect, change: dict[str, A
     connection = connect(empty_url)
     open_shop(connection, empty_url)
     before, after = dict(SHOP), SHOP | change
-    was, data = fingerprint(connection), {name: rows(connection, f"public.{name}") for name in ("base", "daily", "top", "team_mart", "team_upper")}
+    was, data = (
+        fingerprint(connection),
+        {
+            name: rows(connection, f"public.{name}")
+            for name in ("base", "daily", "top", "team_mart", "team_upper")
+        },
+    )
 
     replace(empty_url, before, after)
     now = {name: rows(connection, f"public.{name}") for name in ("base", "daily", "top")}
     expected = {name: true_rows(connection, after, name) for name in now}
-    twice = connection.execute("SELECT sum(twice) = 2 * (SELECT sum(orders) FROM top) FROM team_mart").fetchall()
+    twice = connection.execute(
+        "SELECT sum(twice) = 2 * (SELECT sum(orders) FROM top) FROM team_mart"
+    ).fetchall()
     followed = connection.execute("SELECT bool_and(team_function(day) = orders) FROM top").fetchall()
     changed = fingerprint(connection)
+    misprinted = connection.execute(MISPRINTED).fetchall()
     replace(empty_url, before, after)
     again = fingerprint(connection)
     connection.execute("CALL ledgerviews.refresh()")
@@ -93,6 +137,7 @@ def test_up_and_down_again(empty_url: str, connect: Connect, change: dict[str, A
     replace(empty_url, after, before)
 
     assert now == expected
+    assert misprinted == []
     assert (twice, followed) == ([(True,)], [(True,)])
     assert changed != was
     assert again == changed

@@ -1,7 +1,8 @@
-"""op.ledgerviews_replace: what is created, removed, renamed, taken over, kept, or refused before anything changes."""
+"""op.ledgerviews_replace: what is created, removed, renamed, taken over, kept, or refused unchanged."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -22,7 +23,9 @@ MODELS = {name: spec for name, spec in SHOP.items() if spec["kind"] != "source"}
 def renamed(spec: dict[str, Any], old: str, new: str) -> dict[str, Any]:
     """The spec, reading another name."""
     texts = {
-        key: spec[key].replace(f"public.{old} ", f"public.{new} ") for key in ("definition", "day_definition") if key in spec
+        key: spec[key].replace(f"public.{old} ", f"public.{new} ")
+        for key in ("definition", "day_definition")
+        if key in spec
     }
     return spec | texts | {"reads": [new if name == old else name for name in spec.get("reads", ())]}
 
@@ -48,7 +51,7 @@ def test_created_and_removed(empty_url: str, connect: Connect) -> None:
 
 
 def test_created_filled(empty_url: str, connect: Connect) -> None:
-    """With LEDGERVIEWS_POPULATE new relations are filled at once, and the next refresh has nothing to recompute."""
+    """With LEDGERVIEWS_POPULATE new relations are filled at once, and the next refresh is cheap."""
     connection = connect(empty_url)
     open_shop(connection, empty_url, foreign=False)
     replace(empty_url, MODELS, {})
@@ -70,7 +73,9 @@ def test_removal_stops_at_somebody_else_s(empty_url: str, connect: Connect) -> N
     open_shop(connection, empty_url)
     was = fingerprint(connection)
 
-    with pytest.raises(psycopg.Error, match=r"public\.top cannot be removed: .*team_(view|function).* depends on it; nothing"):
+    with pytest.raises(
+        psycopg.Error, match=r"public\.top cannot be removed: .*team_(view|function).* depends on it; nothing"
+    ):
         replace(empty_url, SHOP, {"base": CHANGED, "daily": DAILY, "public.orders": SOURCE})
 
     assert fingerprint(connection) == was
@@ -81,7 +86,8 @@ def test_a_removed_relation_that_others_read_no_more(empty_url: str, connect: Co
     connection = connect(empty_url)
     open_shop(connection, empty_url, foreign=False)
     direct = TOP | {
-        "definition": "SELECT ledgerviews.utc_day(o.placed_at) AS day, count(*) AS orders FROM public.orders AS o GROUP BY 1",
+        "definition": "SELECT ledgerviews.utc_day(o.placed_at) AS day, count(*) AS orders"
+        " FROM public.orders AS o GROUP BY 1",
         "reads": [],
     }
     after = {"top": direct, "public.orders": SOURCE}
@@ -98,9 +104,12 @@ def test_a_removed_relation_that_others_read_no_more(empty_url: str, connect: Co
     assert fingerprint(connection) == was
 
 
-@pytest.mark.parametrize("change", [{}, {"comment": "Another."}, {"definition": DAILY["definition"] + "\nHAVING sum(b.amount) > 30"}])
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"comment": "Another."}, {"definition": DAILY["definition"] + "\nHAVING sum(b.amount) > 30"}],
+)
 def test_renamed(empty_url: str, connect: Connect, change: dict[str, Any]) -> None:
-    """A rename, alone or with a change, keeps everything, and what reads it follows; the downgrade renames back."""
+    """A rename, alone or with a change, keeps everything, and what reads it follows; and back."""
     connection = connect(empty_url)
     open_shop(connection, empty_url)
     was = fingerprint(connection)
@@ -121,7 +130,9 @@ def test_renamed(empty_url: str, connect: Connect, change: dict[str, Any]) -> No
     names = connection.execute("SELECT relation_name, rollup FROM ledgerviews.relation ORDER BY 1").fetchall()
     same_file = connection.execute("SELECT pg_relation_filenode('public.per_day')").fetchall() == file
     connection.execute("CALL ledgerviews.refresh()")
-    scope = connection.execute("SELECT scope FROM ledgerviews.run_relation WHERE relation_name = 'per_day'").fetchall()
+    scope = connection.execute(
+        "SELECT scope FROM ledgerviews.run_relation WHERE relation_name = 'per_day'"
+    ).fetchall()
     replace(empty_url, after, SHOP)
 
     assert now == expected
@@ -150,7 +161,7 @@ def test_names_exchanged(empty_url: str, connect: Connect) -> None:
 
 
 def test_taken_over(empty_url: str, connect: Connect) -> None:
-    """A relation that stands already is entered where it is the same, and stops the revision where it is not."""
+    """A relation that stands already is entered where it is the same, and stops the revision otherwise."""
     connection = connect(empty_url)
     open_shop(connection, empty_url, foreign=False)
     connection.execute(
@@ -161,25 +172,36 @@ def test_taken_over(empty_url: str, connect: Connect) -> None:
     identities = connection.execute("SELECT 'public.v'::regclass::oid, 'public.m'::regclass::oid").fetchall()
     view = {"kind": "view", "definition": "SELECT o.id, o.customer FROM public.orders o"}
     mart = {
-        "kind": "materialized view", "definition": "SELECT v.id, count(*) AS n FROM public.v GROUP BY v.id",
-        "reads": ["v"], "unique_key": ["id"], "comment": "M.",
+        "kind": "materialized view",
+        "definition": "SELECT v.id, count(*) AS n FROM public.v GROUP BY v.id",
+        "reads": ["v"],
+        "unique_key": ["id"],
+        "comment": "M.",
     }
-    with pytest.raises(psycopg.Error, match=r"public\.v stands already, and is not what this revision creates; nothing"):
+    with pytest.raises(
+        psycopg.Error, match=r"public\.v stands already, and is not what this revision creates; nothing"
+    ):
         replace(empty_url, {}, {"v": view | {"definition": "SELECT id FROM public.orders"}})
     replace(empty_url, {}, {"v": view, "m": mart})
 
-    assert identities == connection.execute("SELECT 'public.v'::regclass::oid, 'public.m'::regclass::oid").fetchall()
+    assert (
+        identities
+        == connection.execute("SELECT 'public.v'::regclass::oid, 'public.m'::regclass::oid").fetchall()
+    )
     assert connection.execute(
-        "SELECT relation_name, unique_key, printed IS NOT NULL FROM ledgerviews.relation WHERE relation_name IN ('v', 'm') ORDER BY 1"
+        "SELECT relation_name, unique_key, printed IS NOT NULL FROM ledgerviews.relation"
+        " WHERE relation_name IN ('v', 'm') ORDER BY 1"
     ).fetchall() == [("m", ["id"], True), ("v", [], True)]
     assert connection.execute("SELECT indexdef FROM pg_indexes WHERE indexname = 'm_key'").fetchall() == [
         ("CREATE UNIQUE INDEX m_key ON public.m USING btree (id)",)
     ]
-    assert connection.execute("SELECT has_table_privilege('pg_monitor', 'public.m', 'SELECT')").fetchall() == [(True,)]
+    assert connection.execute(
+        "SELECT has_table_privilege('pg_monitor', 'public.m', 'SELECT')"
+    ).fetchall() == [(True,)]
 
 
 def test_a_team_s_view_that_cannot_follow(empty_url: str, connect: Connect) -> None:
-    """A column that a view of the team reads goes: the revision stops, by that view's name, before anything changes."""
+    """A column that a view of the team reads goes: the revision stops, by that view's name, unchanged."""
     connection = connect(empty_url)
     open_shop(connection, empty_url)
     connection.execute("CREATE VIEW public.team_amounts AS SELECT d.amount FROM public.daily AS d")
@@ -192,7 +214,8 @@ def test_a_team_s_view_that_cannot_follow(empty_url: str, connect: Connect) -> N
 
     with pytest.raises(
         psycopg.Error,
-        match=r"public\.team_amounts depends on what is replaced and cannot follow: column .*amount.* does not exist; nothing",
+        match=r"public\.team_amounts depends on what is replaced and cannot follow:"
+        r" column .*amount.* does not exist; nothing",
     ):
         replace(empty_url, SHOP, SHOP | {"daily": less})
     unharmed = fingerprint(connection)
@@ -204,16 +227,22 @@ def test_a_team_s_view_that_cannot_follow(empty_url: str, connect: Connect) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "key", "line"), [("base", "definition", 4), ("daily", "definition", 4), ("daily", "day_definition", 5)]
+    ("name", "key", "line"),
+    [("base", "definition", 4), ("daily", "definition", 4), ("daily", "day_definition", 5)],
 )
-def test_an_error_has_relation_and_line(empty_url: str, connect: Connect, name: str, key: str, line: int) -> None:
+def test_an_error_has_relation_and_line(
+    empty_url: str, connect: Connect, name: str, key: str, line: int
+) -> None:
     """A fault in a SELECT is told with the relation and the line of its text."""
     connection = connect(empty_url)
     open_shop(connection, empty_url, foreign=False)
     spec = SHOP[name]
     wrong = spec | {key: spec[key] + "\nHAVING nonsense > 1"}
 
-    with pytest.raises(DatabaseError, match=rf"^{name} cannot be built: .*nonsense.*\(line {line} of its .*HAVING nonsense > 1\); nothing was"):
+    with pytest.raises(
+        DatabaseError,
+        match=rf"^{name} cannot be built: .*nonsense.*\(line {line} of its .*HAVING nonsense > 1\); nothing",
+    ):
         replace(empty_url, SHOP, SHOP | {name: wrong})
 
 
@@ -224,7 +253,9 @@ def test_an_error_while_rows_are_computed(empty_url: str, connect: Connect) -> N
     was = fingerprint(connection)
     wrong = TOP | {"definition": TOP["definition"].replace("sum(d.orders)", "sum(1 / (d.orders - d.orders))")}
 
-    with pytest.raises(psycopg.Error, match=r"public\.top cannot be built: division by zero; nothing was changed"):
+    with pytest.raises(
+        psycopg.Error, match=r"public\.top cannot be built: division by zero; nothing was changed"
+    ):
         replace(empty_url, SHOP, SHOP | {"top": wrong})
 
     assert fingerprint(connection) == was
@@ -276,8 +307,10 @@ def test_in_another_schema(empty_url: str, connect: Connect) -> None:
     connection = connect(empty_url)
     open_shop(connection, empty_url, foreign=False)
     connection.execute('CREATE SCHEMA "Of Marts"')
-    note = BASE | {"definition": "SELECT o.id, 'public.base '::text AS note, o.customer, ledgerviews.utc_day(o.placed_at) AS day,"
-                   " o.amount FROM public.orders AS o"}
+    note = BASE | {
+        "definition": "SELECT o.id, 'public.base '::text AS note, o.customer,"
+        " ledgerviews.utc_day(o.placed_at) AS day, o.amount FROM public.orders AS o"
+    }
     models = MODELS | {"base": note | {"columns": {}}}
 
     replace(empty_url, {}, models, schema="Of Marts", populate=True)
@@ -286,9 +319,9 @@ def test_in_another_schema(empty_url: str, connect: Connect) -> None:
 
     assert connection.execute('SELECT DISTINCT note FROM "Of Marts".base').fetchall() == [("public.base ",)]
     assert rows(connection, '"Of Marts".top') == rows(connection, "public.top")
-    assert connection.execute("SELECT body FROM ledgerviews.relation WHERE schema_name <> 'public' AND relation_name = 'top'").fetchall() == [
-        (TOP["definition"].replace("public.", '"Of Marts".'),)
-    ]
+    assert connection.execute(
+        "SELECT body FROM ledgerviews.relation WHERE schema_name <> 'public' AND relation_name = 'top'"
+    ).fetchall() == [(TOP["definition"].replace("public.", '"Of Marts".'),)]
 
 
 def test_texts_as_they_are(empty_url: str, connect: Connect) -> None:
@@ -296,18 +329,29 @@ def test_texts_as_they_are(empty_url: str, connect: Connect) -> None:
     connection = connect(empty_url)
     open_shop(connection, empty_url, foreign=False)
     before = {
-        "public.plain": {"kind": "view", "definition": "select id, customer as name from orders where customer <> ':abc %s'"},
-        "public.stored": {"kind": "materialized view", "definition": "select name, count(*) n from plain group by name"},
+        "public.plain": {
+            "kind": "view",
+            "definition": "select id, customer as name from orders where customer <> ':abc %s'",
+        },
+        "public.stored": {
+            "kind": "materialized view",
+            "definition": "select name, count(*) n from plain group by name",
+        },
     }
     after = {
-        "public.plain": {"kind": "view", "definition": "select customer as name, id::bigint from orders where amount > 50"},
+        "public.plain": {
+            "kind": "view",
+            "definition": "select customer as name, id::bigint from orders where amount > 50",
+        },
         "public.stored": before["public.stored"],
     }
     replace(empty_url, {}, before, populate=True)
     connection.execute("CREATE INDEX by_hand ON stored (n); GRANT SELECT (n) ON stored TO pg_monitor")
     was = fingerprint(connection)
     replace(empty_url, before, after)
-    wrong = connection.execute("SELECT sum(n) <> (SELECT count(*) FROM orders WHERE amount > 50) FROM stored").fetchall()
+    wrong = connection.execute(
+        "SELECT sum(n) <> (SELECT count(*) FROM orders WHERE amount > 50) FROM stored"
+    ).fetchall()
     replace(empty_url, after, before)
 
     assert wrong == [(False,)]
@@ -327,7 +371,9 @@ def test_kept_until_the_next(empty_url: str, connect: Connect) -> None:
 
     assert kept == was
     assert rows(connection, "public.daily") == was
-    assert connection.execute("SELECT FROM pg_namespace WHERE nspname LIKE 'ledgerviews\\_%'").fetchall() == []
+    assert (
+        connection.execute("SELECT FROM pg_namespace WHERE nspname LIKE 'ledgerviews\\_%'").fetchall() == []
+    )
 
 
 @pytest.mark.parametrize("tracking", ["closed days", "every write", "none"])
@@ -335,28 +381,39 @@ def test_sources_come_change_and_go(empty_url: str, connect: Connect, tracking: 
     """A source that is added, declared otherwise, and removed: each refresh after it is exact."""
     connection = connect(empty_url)
     open_shop(connection, empty_url, foreign=False)
-    connection.execute("CREATE TABLE public.returns (id int, back_at timestamptz NOT NULL, other_at timestamptz NOT NULL);"
+    connection.execute(
+        "CREATE TABLE public.returns (id int, back_at timestamptz NOT NULL, other_at timestamptz NOT NULL);"
         "INSERT INTO public.returns SELECT n, timestamptz '2026-02-01 10:00+00' + n % 9 * interval '1 day',"
-        " timestamptz '2026-03-01 10:00+00' FROM generate_series(1, 50) AS n")
+        " timestamptz '2026-03-01 10:00+00' FROM generate_series(1, 50) AS n"
+    )
     union = " UNION ALL SELECT ledgerviews.utc_day(r.back_at), 'returned', 0 FROM public.returns AS r"
     more = DAILY | {
-        "definition": DAILY["definition"].replace("public.base AS b", f"(SELECT b.day, b.customer, b.amount FROM public.base AS b{union}) AS b"),
+        "definition": DAILY["definition"].replace(
+            "public.base AS b", f"(SELECT b.day, b.customer, b.amount FROM public.base AS b{union}) AS b"
+        ),
         "day_definition": DAILY["day_definition"].replace(
-            ", $1, $2)) AS b", f", $1, $2){union} WHERE ledgerviews.in_days(r.back_at, $1, $2)) AS b"),
+            ", $1, $2)) AS b", f", $1, $2){union} WHERE ledgerviews.in_days(r.back_at, $1, $2)) AS b"
+        ),
         "sources": ["public.orders", "public.returns"],
     }
     returns = {"kind": "source", "schema": "public", "name": "returns", "day": "back_at"}
     shops = [SHOP, SHOP | {"daily": more, "public.returns": returns}]
     shops += [shops[1] | {"public.returns": returns | {"day": "other_at"}}, shops[1], SHOP]
     found = []
-    for before, after in zip(shops, shops[1:], strict=False):
+    for before, after in pairwise(shops):
         replace(empty_url, before, after, tracking=tracking)
-        connection.execute("INSERT INTO public.returns VALUES (100, '2026-02-03 10:00+00', '2026-02-04 10:00+00')")
-        connection.execute("INSERT INTO public.orders SELECT max(id) + 1, 'c1', '2026-01-03 10:00+00', 3 FROM public.orders")
+        connection.execute(
+            "INSERT INTO public.returns VALUES (100, '2026-02-03 10:00+00', '2026-02-04 10:00+00')"
+        )
+        connection.execute(
+            "INSERT INTO public.orders SELECT max(id) + 1, 'c1', '2026-01-03 10:00+00', 3 FROM public.orders"
+        )
         if after is not shops[2]:
             connection.execute("CALL ledgerviews.refresh()")
             found.append(rows(connection, "public.daily") == true_rows(connection, after, "daily"))
-    triggers = connection.execute("SELECT tgrelid::regclass::text, count(*) FROM pg_trigger WHERE tgname ~ '^ledgerviews_' GROUP BY 1").fetchall()
+    triggers = connection.execute(
+        "SELECT tgrelid::regclass::text, count(*) FROM pg_trigger WHERE tgname ~ '^ledgerviews_' GROUP BY 1"
+    ).fetchall()
 
     assert found == [True, True, True]
     assert triggers == [("orders", 3)]

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 import pytest
@@ -27,13 +27,16 @@ SLOW = (
     "CREATE FUNCTION public.slowly(n int, seconds float8) RETURNS int LANGUAGE plpgsql AS $$ BEGIN"
     # Only while it is built: readers of it are quick.
     " IF n = 1 AND EXISTS (SELECT FROM pg_locks WHERE pid = pg_backend_pid() AND granted"
-    " AND relation = 'ledgerviews.refresh_lock'::regclass) THEN PERFORM pg_sleep(seconds); END IF; RETURN n; END $$"
+    " AND relation = 'ledgerviews.refresh_lock'::regclass) THEN PERFORM pg_sleep(seconds); END IF;"
+    " RETURN n; END $$"
 )
 
 
 def slow(seconds: float) -> dict[str, Any]:
     """The base, other than it was, and slow to read."""
-    text = BASE["definition"].replace("o.amount\n", f"public.slowly(o.id, {seconds}) * 0 + o.amount + 1 AS amount\n")
+    text = BASE["definition"].replace(
+        "o.amount\n", f"public.slowly(o.id, {seconds}) * 0 + o.amount + 1 AS amount\n"
+    )
     days = DAILY["day_definition"].replace("o.customer, o.amount ", "o.customer, o.amount + 1 AS amount ")
     return SHOP | {"base": BASE | {"definition": text}, "daily": DAILY | {"day_definition": days}}
 
@@ -59,7 +62,7 @@ class Readers:
                     self.errors.append(f"{query}: {exc}")
                 time.sleep(0.002)
 
-    def __enter__(self) -> Readers:
+    def __enter__(self) -> Self:
         for thread in self.threads:
             thread.start()
         return self
@@ -71,7 +74,7 @@ class Readers:
 
 
 def longest_wait(url: str, stop: threading.Event, found: list[float]) -> None:
-    """The longest time that a session was seen waiting for a lock on a relation, by the server's own clock."""
+    """How long sessions were seen waiting to read a relation, by the server's own clock."""
     with closing(psycopg.connect(url, autocommit=True)) as connection:
         while not stop.is_set():
             found += [
@@ -79,19 +82,26 @@ def longest_wait(url: str, stop: threading.Event, found: list[float]) -> None:
                 for (seconds,) in connection.execute(
                     "SELECT EXTRACT(EPOCH FROM clock_timestamp() - l.waitstart)::float8 FROM pg_locks AS l"
                     " JOIN pg_stat_activity AS a USING (pid)"
-                    " WHERE NOT l.granted AND l.locktype = 'relation' AND l.mode = 'AccessShareLock' AND l.waitstart IS NOT NULL"
+                    " WHERE NOT l.granted AND l.locktype = 'relation' AND l.mode = 'AccessShareLock'"
+                    " AND l.waitstart IS NOT NULL"
                 )
             ]
             time.sleep(0.001)
 
 
 def test_readers_notice_nothing(empty_url: str, connect: Connect) -> None:
-    """While a chain is replaced up and down, whoever reads any of it gets rows, no error, and does not wait for the build."""
+    """While a chain is replaced up and down, readers get rows, no error, and do not wait for the build."""
     connection = connect(empty_url)
     open_shop(connection, empty_url)
     connection.execute(SLOW)
-    queries = [f"SELECT count(*) FROM public.{name}" for name in ("base", "daily", "top", "team_view", "team_upper", "team_mart")]
-    queries += ["SELECT sum(public.team_function(day)) FROM public.top", "SELECT count(*) FROM public.top JOIN public.team_view USING (day)"]
+    queries = [
+        f"SELECT count(*) FROM public.{name}"
+        for name in ("base", "daily", "top", "team_view", "team_upper", "team_mart")
+    ]
+    queries += [
+        "SELECT sum(public.team_function(day)) FROM public.top",
+        "SELECT count(*) FROM public.top JOIN public.team_view USING (day)",
+    ]
     waits: list[float] = []
     with Readers(empty_url, queries) as readers:
         watcher = threading.Thread(target=longest_wait, args=(empty_url, readers.stop, waits))
@@ -110,8 +120,10 @@ def test_readers_notice_nothing(empty_url: str, connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("tracking", ["closed days", "every write", "none"])
-def test_what_is_written_meanwhile_comes_with_the_next_refresh(empty_url: str, connect: Connect, tracking: str) -> None:
-    """Writes that are committed between the build's snapshot and the exchange are in the next refresh, which is cheap."""
+def test_what_is_written_meanwhile_comes_with_the_next_refresh(
+    empty_url: str, connect: Connect, tracking: str
+) -> None:
+    """Writes between the build's snapshot and the exchange are in the next refresh, which is cheap."""
     connection = connect(empty_url)
     open_shop(connection, empty_url)
     connection.execute("SELECT ledgerviews.track('public.orders', %s)", [tracking])
@@ -122,19 +134,26 @@ def test_what_is_written_meanwhile_comes_with_the_next_refresh(empty_url: str, c
     work.start()
     wait_for_build(connection)
     with closing(psycopg.connect(empty_url)) as writer:
-        writer.execute("INSERT INTO public.orders VALUES (5000, 'new', '2026-01-05 12:00+00', 7), (5001, 'new', now(), 7)")
+        writer.execute(
+            "INSERT INTO public.orders VALUES (5000, 'new', '2026-01-05 12:00+00', 7),"
+            " (5001, 'new', now(), 7)"
+        )
         writer.execute("DELETE FROM public.orders WHERE id = 17")
         writer.execute("UPDATE public.orders SET placed_at = '2026-01-20 12:00+00' WHERE id = 18")
         writer.commit()
         # And a transaction that is open over the exchange.
-        writer.execute("INSERT INTO public.orders VALUES (5002, 'open', '2026-01-07 12:00+00', 7), (5003, 'open', now(), 7)")
+        writer.execute(
+            "INSERT INTO public.orders VALUES (5002, 'open', '2026-01-07 12:00+00', 7),"
+            " (5003, 'open', now(), 7)"
+        )
         running = work.is_alive()
         work.join()
         unseen = rows(connection, "public.daily") == true_rows(connection, after, "daily")
         writer.commit()
     connection.execute("CALL ledgerviews.refresh()")
     scope = connection.execute(
-        "SELECT scope, reason FROM ledgerviews.run_relation WHERE relation_name = 'daily' ORDER BY run_id DESC LIMIT 1"
+        "SELECT scope, reason FROM ledgerviews.run_relation WHERE relation_name = 'daily'"
+        " ORDER BY run_id DESC LIMIT 1"
     ).fetchall()
 
     assert running
@@ -158,13 +177,25 @@ def wait_for_build(connection: psycopg.Connection) -> None:
 
 
 STEPS = [
-    "replace_begin", "stage", "probe", "enlist", "enlist_dependents", "build_member", "decide", "build", "exchange", "rename", "register", "settle", "swap",
+    "replace_begin",
+    "stage",
+    "probe",
+    "enlist",
+    "enlist_dependents",
+    "build_member",
+    "decide",
+    "build",
+    "exchange",
+    "rename",
+    "register",
+    "settle",
+    "swap",
 ]
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_at_any_step(empty_url: str, connect: Connect, step: str) -> None:
-    """The server ends the session at the end of each step: nothing changed, and the same command then does it all."""
+    """The server ends the session at the end of a step: nothing changed; the same again does it all."""
     connection = connect(empty_url)
     open_shop(connection, empty_url)
     before = SHOP | {"aside": {"kind": "view", "definition": "SELECT 1 AS one"}}
@@ -173,17 +204,28 @@ def test_killed_at_any_step(empty_url: str, connect: Connect, step: str) -> None
     connection.execute(SLOW)
     was = fingerprint(connection)
     text = connection.execute(
-        "SELECT pg_get_functiondef(p.oid) FROM pg_proc AS p WHERE p.pronamespace = 'ledgerviews'::regnamespace AND p.proname = %s",
+        "SELECT pg_get_functiondef(p.oid) FROM pg_proc AS p"
+        " WHERE p.pronamespace = 'ledgerviews'::regnamespace"
+        " AND p.proname = %s",
         [step],
     ).fetchall()[0][0]
     # What the function does, and then the end of its session.
     if "LANGUAGE plpgsql" in text:
         head, _, tail = text.rpartition("\nEND\n")
-        killed = f"{head}\n    PERFORM pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid());\nEND\n{tail}"
+        killed = (
+            f"{head}\n    PERFORM pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid());\nEND\n{tail}"
+        )
         if step == "swap":
-            killed = text.replace("            EXIT;\n", "            PERFORM pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid());\n            EXIT;\n")
+            killed = text.replace(
+                "            EXIT;\n",
+                "            PERFORM pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid());\n"
+                "            EXIT;\n",
+            )
     else:
-        killed = text.replace("BEGIN ATOMIC\n", "BEGIN ATOMIC\n SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid());\n")
+        killed = text.replace(
+            "BEGIN ATOMIC\n",
+            "BEGIN ATOMIC\n SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid());\n",
+        )
     connection.execute(killed.encode())
 
     with pytest.raises(Exception, match=r"terminat|closed|lost"):
@@ -200,14 +242,15 @@ def test_killed_at_any_step(empty_url: str, connect: Connect, step: str) -> None
 
 
 def test_the_client_is_killed(empty_url: str, connect: Connect, tmp_path: Path) -> None:
-    """kill -9 of the command during its build leaves nothing; run again, it goes through."""
+    """Kill -9 of the command during its build leaves nothing; run again, it goes through."""
     connection = connect(empty_url)
     open_shop(connection, empty_url)
     connection.execute(SLOW)
     was = fingerprint(connection)
     program = tmp_path / "program.py"
     program.write_text(
-        "import sys\nfrom tests.integration.test_replace_live import slow\nfrom tests.replacing import SHOP, replace\n"
+        "import sys\nfrom tests.integration.test_replace_live import slow\n"
+        "from tests.replacing import SHOP, replace\n"
         "replace(sys.argv[1], SHOP, slow(3))\n",
         encoding="utf-8",
     )
@@ -216,7 +259,10 @@ def test_the_client_is_killed(empty_url: str, connect: Connect, tmp_path: Path) 
     ) as process:
         wait_for_build(connection)
         process.kill()
-    connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()")
+    connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        " AND datname = current_database()"
+    )
     for _ in range(100):
         with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
             connection.execute("LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE NOWAIT")
@@ -230,24 +276,43 @@ def test_the_client_is_killed(empty_url: str, connect: Connect, tmp_path: Path) 
 
 
 def test_a_long_reader_stops_the_exchange(empty_url: str, connect: Connect) -> None:
-    """A transaction that goes on reading is waited for, briefly each time; then nothing is changed, by name; no reader waits long."""
+    """A transaction that goes on reading is waited for, briefly each time; then nothing is changed."""
     connection = connect(empty_url)
     open_shop(connection, empty_url)
     was = fingerprint(connection)
     with closing(psycopg.connect(empty_url)) as long:
         long.execute("SELECT count(*) FROM public.daily")
-        with Readers(empty_url, ["SELECT count(*) FROM public.daily", "SELECT count(*) FROM public.team_view"]) as readers:
-            with pytest.raises(psycopg.errors.LockNotAvailable, match=r"public\.daily was in use at each of \d+ attempts"):
-                replace(empty_url, SHOP, slow(0) | {"base": SHOP["base"] | {"definition": SHOP["base"]["definition"] + "\nWHERE o.id > 3"}}, swap_timeout_ms=1500)
+        with Readers(
+            empty_url, ["SELECT count(*) FROM public.daily", "SELECT count(*) FROM public.team_view"]
+        ) as readers:
+            with pytest.raises(
+                psycopg.errors.LockNotAvailable, match=r"public\.daily was in use at each of \d+ attempts"
+            ):
+                replace(
+                    empty_url,
+                    SHOP,
+                    slow(0)
+                    | {
+                        "base": SHOP["base"] | {"definition": SHOP["base"]["definition"] + "\nWHERE o.id > 3"}
+                    },
+                    swap_timeout_ms=1500,
+                )
             unharmed = fingerprint(connection)
             timer = threading.Timer(1, long.rollback)
             timer.start()
-            replace(empty_url, SHOP, SHOP | {"base": SHOP["base"] | {"definition": SHOP["base"]["definition"] + "\nWHERE o.id > 3"}})
+            replace(
+                empty_url,
+                SHOP,
+                SHOP
+                | {"base": SHOP["base"] | {"definition": SHOP["base"]["definition"] + "\nWHERE o.id > 3"}},
+            )
             timer.join()
 
     assert unharmed == was
     assert readers.errors == []
-    assert rows(connection, "public.base") == true_rows(connection, {"base": BASE | {"definition": BASE["definition"] + "\nWHERE o.id > 3"}}, "base")
+    assert rows(connection, "public.base") == true_rows(
+        connection, {"base": BASE | {"definition": BASE["definition"] + "\nWHERE o.id > 3"}}, "base"
+    )
 
 
 def test_a_refresh_waits_for_the_replacement(empty_url: str, connect: Connect) -> None:
@@ -275,7 +340,8 @@ def test_refreshes_recompute_nothing_more(empty_url: str, connect: Connect) -> N
     replace(empty_url, SHOP, slow(0))
     connection.execute("CALL ledgerviews.refresh(mode => 'verify')")
     found = connection.execute(
-        "SELECT relation_name, scope, rows_inserted + rows_updated + rows_deleted FROM ledgerviews.run_relation"
+        "SELECT relation_name, scope, rows_inserted + rows_updated + rows_deleted"
+        " FROM ledgerviews.run_relation"
         " WHERE run_id = (SELECT max(run_id) FROM ledgerviews.run) ORDER BY 1"
     ).fetchall()
 
@@ -291,7 +357,10 @@ def test_offline(empty_url: str, connect: Connect, driver: str) -> None:
     was = fingerprint(connection)
     after = slow(0) | {"per_day": DAILY | {"renamed_from": "daily", "indexes": ["(amount)"]}}
     del after["daily"]
-    after["top"] = TOP | {"definition": TOP["definition"].replace("public.daily", "public.per_day"), "reads": ["per_day"]}
+    after["top"] = TOP | {
+        "definition": TOP["definition"].replace("public.daily", "public.per_day"),
+        "reads": ["per_day"],
+    }
     replace(empty_url, SHOP, after)
     online = fingerprint(connection)
     replace(empty_url, after, SHOP)
@@ -308,19 +377,23 @@ def test_offline(empty_url: str, connect: Connect, driver: str) -> None:
 
 def psql(url: str, text: str) -> None:
     """Run a script in psql, where there is one."""
-    import shutil  # noqa: PLC0415
+    import shutil
 
     program = shutil.which("psql")
     if program is None:
         pytest.skip("There is no psql.")
     subprocess.run(
-        [program, url, "-X", "-v", "ON_ERROR_STOP=1", "-q", "-f", "-"], input=text, text=True, check=True, capture_output=True,
+        [program, url, "-X", "-v", "ON_ERROR_STOP=1", "-q", "-f", "-"],
+        input=text,
+        text=True,
+        check=True,
+        capture_output=True,
         env=pg.clean_environment(),
     )
 
 
 def test_after_other_changes_of_the_revision(empty_url: str, connect: Connect) -> None:
-    """In a transaction that has written already, and in a savepoint, it works on, and is undone with the rest."""
+    """In a transaction that has written already, and in a savepoint, it is undone with the rest."""
     connection = connect(empty_url)
     open_shop(connection, empty_url)
     was = fingerprint(connection)
@@ -328,7 +401,9 @@ def test_after_other_changes_of_the_revision(empty_url: str, connect: Connect) -
     def revision(operations: Any) -> None:
         operations.execute("ALTER TABLE public.orders ADD COLUMN note text")
         with operations.get_bind().begin_nested():
-            operations.ledgerviews_replace(SHOP, SHOP | {"base": BASE | {"definition": BASE["definition"] + "\nWHERE o.note IS NULL"}})
+            operations.ledgerviews_replace(
+                SHOP, SHOP | {"base": BASE | {"definition": BASE["definition"] + "\nWHERE o.note IS NULL"}}
+            )
 
     def failing(operations: Any) -> None:
         revision(operations)

@@ -28,6 +28,9 @@ CREATE TABLE ledgerviews.staged (
     rollup_was text,
     change text,
     has_key boolean NOT NULL DEFAULT false,
+    sources_were text[],
+    printed text,
+    printed_days text,
     reads text[] NOT NULL DEFAULT '{}',
     reads_oids oid[] NOT NULL DEFAULT '{}',
     day_reads text[] NOT NULL DEFAULT '{}',
@@ -61,7 +64,7 @@ CREATE TABLE ledgerviews.member (
     reads_oids oid[] NOT NULL DEFAULT '{}',
     old_reads oid[] NOT NULL DEFAULT '{}',
     row_count bigint,
-    afterwards text[] NOT NULL DEFAULT '{}'
+    upstream text[] NOT NULL DEFAULT '{}'
 );
 COMMENT ON TABLE ledgerviews.member IS
 'All that a replacement touches, while its transaction lasts: what changes, and what depends on that.';
@@ -908,6 +911,15 @@ BEGIN
             IF member.old IS NULL THEN
                 PERFORM ledgerviews.grant_defaults(member);
             END IF;
+            FOR v_line IN
+                SELECT pg_catalog.replace(
+                    c.statement, member.old::pg_catalog.regprocedure::text, member.new::pg_catalog.regprocedure::text)
+                FROM ledgerviews.captured_function(member.old) AS c
+                WHERE member.old IS NOT NULL
+                ORDER BY c.place
+            LOOP
+                EXECUTE v_line;
+            END LOOP;
         ELSE
             member.new := pg_catalog.to_regclass(v_target);
             PERFORM ledgerviews.hang(member, true);
@@ -1087,24 +1099,69 @@ BEGIN
                     WHEN m.changed THEN ledgerviews.resolved(m.body, false)
                     ELSE ledgerviews.moved(pg_catalog.rtrim(pg_catalog.pg_get_viewdef(m.old, false), ';'), v_names)
                 END)
-        END,
-        afterwards = CASE
-            WHEN m.action = 'swap' AND m.kind = 'function' AND m.old IS NOT NULL
-                THEN ARRAY(
-                    SELECT pg_catalog.replace(
-                        c.statement, m.old::pg_catalog.regprocedure::text,
-                        pg_catalog.format('%I.%I(%s)', m.schema_name, m.name, (
-                            SELECT pg_catalog.oidvectortypes(p.proargtypes) FROM pg_catalog.pg_proc AS p WHERE p.oid = m.old)))
-                    FROM ledgerviews.captured_function(m.old) AS c
-                    ORDER BY c.place
-                )
-            ELSE '{}'
         END
     WHERE m.action IN ('replace', 'swap');
+    PERFORM ledgerviews.foresee();
 END
 $body$;
 COMMENT ON FUNCTION ledgerviews.decide() IS
 'Which ones are exchanged and which are replaced in place, where they keep their identity; and what the swap then runs.';
+
+CREATE FUNCTION ledgerviews.foresee() RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET quote_all_identifiers = off
+AS $body$
+DECLARE
+    v_names jsonb;
+BEGIN
+    SELECT COALESCE(pg_catalog.jsonb_object_agg(
+        pg_catalog.format('%I.%I', ledgerviews.next_schema(m.schema_name), m.name), pg_catalog.format('%I.%I', m.schema_name, m.name)), '{}')
+    INTO v_names
+    FROM ledgerviews.member AS m
+    WHERE m.action = 'swap';
+    UPDATE ledgerviews.staged AS s
+    SET printed = ledgerviews.moved(pg_catalog.pg_get_viewdef(m.new, false), v_names),
+        printed_days = (
+            SELECT ledgerviews.moved(pg_catalog.pg_get_functiondef(d.new), v_names)
+            FROM ledgerviews.member AS d
+            WHERE d.staged_schema = s.schema_name AND d.staged_name = s.relation_name AND d.part = 'days' AND d.action = 'swap'
+        )
+    FROM ledgerviews.member AS m
+    WHERE m.staged_schema = s.schema_name AND m.staged_name = s.relation_name AND m.action = 'swap'
+        AND COALESCE(m.part, 'relation') = CASE WHEN s.registered ? 'rollup' THEN 'whole' ELSE 'relation' END;
+    UPDATE ledgerviews.staged AS s
+    SET sources_were = COALESCE((
+        SELECT r.sources FROM ledgerviews.relation AS r
+        WHERE r.schema_name = s.schema_name AND r.relation_name = COALESCE(s.renamed_from, s.relation_name)
+    ), '{}');
+    -- The published materialized views that each new one reads, at any depth, as ledgerviews.materialized_view finds them.
+    UPDATE ledgerviews.member AS m
+    SET upstream = ARRAY(
+        WITH RECURSIVE reaches AS (
+            SELECT m.new AS relation
+            UNION
+            SELECT d.refobjid
+            FROM reaches AS p
+            JOIN pg_catalog.pg_rewrite AS w ON w.ev_class = p.relation
+            JOIN pg_catalog.pg_depend AS d
+                ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+                AND d.objid = w.oid
+                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                AND d.deptype = 'n'
+                AND d.refobjid <> w.ev_class
+        )
+
+        SELECT DISTINCT pg_catalog.format('%I.%I', COALESCE(o.schema_name, n.nspname), COALESCE(o.name, c.relname))
+        FROM reaches AS p
+        JOIN pg_catalog.pg_class AS c ON c.oid = p.relation AND c.relkind = 'm' AND c.oid <> m.new
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        LEFT JOIN ledgerviews.member AS o ON o.new = c.oid
+    )
+    WHERE m.action = 'swap' AND m.kind = 'materialized view';
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.foresee() IS 'Find out beforehand what is noted in the end, so that readers need not wait for it.';
 
 CREATE FUNCTION ledgerviews.hold(oid oid, kind text) RETURNS void
 LANGUAGE plpgsql
@@ -1254,7 +1311,6 @@ DECLARE
     v_entry jsonb := staged.registered;
     v_sources text[] := ARRAY(SELECT e.source FROM pg_catalog.jsonb_array_elements_text(COALESCE(staged.registered -> 'sources', '[]')) AS e (source));
     v_key text[] := ARRAY(SELECT e.name FROM pg_catalog.jsonb_array_elements_text(COALESCE(staged.registered -> 'unique_key', '[]')) AS e (name));
-    v_were text[];
 BEGIN
     IF staged.kind = 'materialized view' AND pg_catalog.cardinality(v_key) = 0 THEN
         -- No refresh of ours can renew it concurrently, so it is not ours to refresh.
@@ -1277,28 +1333,38 @@ BEGIN
             AND t.schema_name = staged.schema_name AND t.relation_name = staged.relation_name;
         DELETE FROM ledgerviews.relation AS r WHERE r.schema_name = staged.schema_name AND r.relation_name = staged.renamed_from;
     END IF;
-    SELECT r.sources INTO v_were FROM ledgerviews.relation AS r
-    WHERE r.schema_name = staged.schema_name AND r.relation_name = staged.relation_name AND r.day_column IS NOT NULL;
     INSERT INTO ledgerviews.relation AS r (
-        schema_name, relation_name, kind, definition, unique_key, day_column, rollup, sources, day_definition, body, day_body, declared
+        schema_name, relation_name, kind, definition, unique_key, day_column, rollup, sources, day_definition, body, day_body, declared,
+        printed, printed_days
     ) VALUES (
         staged.schema_name, staged.relation_name, staged.kind, v_entry ->> 'definition', v_key, v_entry ->> 'day', v_entry ->> 'rollup',
-        v_sources, v_entry ->> 'day_definition', v_entry ->> 'body', v_entry ->> 'day_body', COALESCE(v_entry -> 'declared', '{}')
+        v_sources, v_entry ->> 'day_definition', v_entry ->> 'body', v_entry ->> 'day_body', COALESCE(v_entry -> 'declared', '{}'),
+        staged.printed, staged.printed_days
     )
     ON CONFLICT (schema_name, relation_name) DO UPDATE
     SET kind = excluded.kind, definition = excluded.definition, unique_key = excluded.unique_key, day_column = excluded.day_column,
         rollup = excluded.rollup, sources = excluded.sources, day_definition = excluded.day_definition, body = excluded.body,
-        day_body = excluded.day_body, declared = excluded.declared,
+        day_body = excluded.day_body, declared = excluded.declared, printed = excluded.printed, printed_days = excluded.printed_days,
         installed_at = CASE WHEN staged.change IN ('create', 'rebuild') THEN pg_catalog.now() ELSE r.installed_at END;
     IF staged.kind = 'view' THEN
         DELETE FROM ledgerviews.relation_state AS t WHERE t.schema_name = staged.schema_name AND t.relation_name = staged.relation_name;
     ELSE
         INSERT INTO ledgerviews.relation_state (schema_name, relation_name) VALUES (staged.schema_name, staged.relation_name)
         ON CONFLICT (schema_name, relation_name) DO NOTHING;
-        IF staged.change = 'none' AND staged.rollup_was IS NOT NULL AND NOT v_sources <@ v_were THEN
-            UPDATE ledgerviews.relation_state AS t SET rebuild = 'its sources are others'
-            WHERE t.schema_name = staged.schema_name AND t.relation_name = staged.relation_name;
-        END IF;
+    END IF;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.register(ledgerviews.staged) IS 'Enter a staged relation into the registry; under its new name if it has one.';
+
+CREATE FUNCTION ledgerviews.register_checks(staged ledgerviews.staged) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_entry jsonb := staged.registered;
+BEGIN
+    IF staged.kind = 'materialized view' AND NOT staged.registered ? 'key_index' THEN
+        RETURN;
     END IF;
     DELETE FROM ledgerviews.relation_check AS c
     WHERE c.schema_name = staged.schema_name AND c.relation_name = staged.relation_name
@@ -1323,7 +1389,7 @@ BEGIN
     SET kind = excluded.kind, columns = excluded.columns, expression = excluded.expression, severity = excluded.severity;
 END
 $body$;
-COMMENT ON FUNCTION ledgerviews.register(ledgerviews.staged) IS 'Enter a staged relation, with its checks, into the registry; under its new name if it has one.';
+COMMENT ON FUNCTION ledgerviews.register_checks(ledgerviews.staged) IS 'Enter the checks of a staged relation into the registry, where they differ.';
 
 CREATE FUNCTION ledgerviews.settle() RETURNS void
 LANGUAGE plpgsql
@@ -1337,7 +1403,7 @@ BEGIN
     UPDATE ledgerviews.relation_state AS t
     SET rebuild = CASE
             WHEN NOT m.needed THEN 'it was never computed'
-            WHEN s.rollup_was IS NOT NULL AND NOT r.sources <@ m.sources_were THEN 'its sources are others'
+            WHEN s.rollup_was IS NOT NULL AND NOT r.sources <@ s.sources_were THEN 'its sources are others'
         END,
         dirty = '{}',
         row_count = COALESCE(m.row_count, 0),
@@ -1353,26 +1419,30 @@ BEGIN
         END,
         scrubbed_to = NULL,
         scrubbed_at = NULL
-    FROM (
-        SELECT o.*, ARRAY(SELECT pg_catalog.jsonb_array_elements_text(COALESCE(
-            NULLIF(pg_catalog.current_setting('ledgerviews.replace_sources', true), '')::jsonb -> o.key, '[]'))) AS sources_were
-        FROM ledgerviews.member AS o
-    ) AS m
+    FROM ledgerviews.member AS m
     JOIN ledgerviews.relation AS r ON r.schema_name = m.schema_name AND r.relation_name = m.name
     LEFT JOIN ledgerviews.staged AS s ON s.schema_name = r.schema_name AND s.relation_name = r.relation_name
     WHERE m.action = 'swap' AND m.kind = 'materialized view' AND COALESCE(m.part, 'relation') = 'relation'
         AND t.schema_name = m.schema_name AND t.relation_name = m.name;
+    UPDATE ledgerviews.relation_state AS t
+    SET rebuild = 'its sources are others'
+    FROM ledgerviews.staged AS s
+    JOIN ledgerviews.relation AS r ON r.schema_name = s.schema_name AND r.relation_name = s.relation_name
+    WHERE s.change IN ('none', 'rename') AND s.rollup_was IS NOT NULL AND NOT r.sources <@ s.sources_were
+        AND t.schema_name = s.schema_name AND t.relation_name = s.relation_name;
     -- Built from what they read as it is now.
     UPDATE ledgerviews.relation_state AS t
-    SET followed = ledgerviews.upstream_changes(v.upstream)
-    FROM ledgerviews.materialized_view AS v
-    WHERE t.schema_name = v.schema_name AND t.relation_name = v.relation_name AND v.relation IN (
-        SELECT m.new FROM ledgerviews.member AS m WHERE m.action = 'swap' AND m.kind = 'materialized view' AND m.needed
-    );
+    SET followed = (
+        SELECT pg_catalog.sum(u.changes)::bigint FROM ledgerviews.relation_state AS u
+        WHERE pg_catalog.format('%I.%I', u.schema_name, u.relation_name) = ANY (m.upstream)
+    )
+    FROM ledgerviews.member AS m
+    WHERE m.action = 'swap' AND m.kind = 'materialized view' AND m.needed
+        AND t.schema_name = m.schema_name AND t.relation_name = m.name;
     UPDATE ledgerviews.relation AS r
     SET printed = ledgerviews.printed(r.schema_name, r.relation_name),
         printed_days = ledgerviews.printed_days(r.schema_name, r.relation_name)
-    WHERE EXISTS (
+    WHERE r.printed IS NULL AND EXISTS (
         SELECT FROM ledgerviews.staged AS s WHERE s.schema_name = r.schema_name AND s.relation_name = r.relation_name
     );
 END
@@ -1393,7 +1463,6 @@ DECLARE
     v_line text;
     v_statistic record;
     v_old text;
-    v_sources jsonb;
 BEGIN
     FOR v_member IN
         SELECT m.* FROM ledgerviews.member AS m WHERE m.action = 'replace' ORDER BY m.place, m.key
@@ -1461,9 +1530,6 @@ BEGIN
                 EXECUTE pg_catalog.format('ALTER STATISTICS %I.%I SET SCHEMA %I', v_statistic.nspname, v_statistic.stxname, v_member.schema_name);
             END LOOP;
         END IF;
-        FOREACH v_line IN ARRAY v_member.afterwards LOOP
-            EXECUTE v_line;
-        END LOOP;
     END LOOP;
     FOR v_staged IN
         SELECT s.* FROM ledgerviews.staged AS s
@@ -1479,12 +1545,11 @@ BEGIN
             EXECUTE ledgerviews.finally(v_line);
         END LOOP;
     END LOOP;
-    SELECT pg_catalog.jsonb_object_agg(pg_catalog.format('%I.%I', s.schema_name, s.relation_name), pg_catalog.to_jsonb(r.sources)) INTO v_sources
-    FROM ledgerviews.staged AS s
-    JOIN ledgerviews.relation AS r ON r.schema_name = s.schema_name AND r.relation_name = COALESCE(s.renamed_from, s.relation_name);
-    PERFORM pg_catalog.set_config('ledgerviews.replace_sources', COALESCE(v_sources, '{}')::text, true);
     FOR v_staged IN SELECT s.* FROM ledgerviews.staged AS s WHERE s.change <> 'drop' ORDER BY s.place LOOP
-        PERFORM ledgerviews.register(v_staged);
+        IF v_staged.renamed_from IS NOT NULL THEN
+            PERFORM ledgerviews.register(v_staged);
+        END IF;
+        PERFORM ledgerviews.register_checks(v_staged);
     END LOOP;
     PERFORM ledgerviews.settle();
     FOR v_line IN SELECT n.nspname FROM pg_catalog.pg_namespace AS n WHERE n.nspname ~ '^ledgerviews_next_[0-9a-f]{8}$' LOOP
@@ -1553,7 +1618,18 @@ DECLARE
     v_wait double precision;
     v_sources text[];
     v_lock_timeout text := pg_catalog.current_setting('lock_timeout');
+    v_staged ledgerviews.staged;
 BEGIN
+    FOR v_staged IN
+        SELECT s.* FROM ledgerviews.staged AS s WHERE s.change <> 'drop' AND s.renamed_from IS NULL ORDER BY s.place
+    LOOP
+        PERFORM ledgerviews.register(v_staged);
+    END LOOP;
+    UPDATE ledgerviews.relation AS r
+    SET printed = ledgerviews.printed(r.schema_name, r.relation_name),
+        printed_days = ledgerviews.printed_days(r.schema_name, r.relation_name)
+    FROM ledgerviews.staged AS s
+    WHERE s.schema_name = r.schema_name AND s.relation_name = r.relation_name AND s.change = 'none' AND r.printed IS NULL;
     LOOP
         v_attempts := v_attempts + 1;
         -- Where readers follow each other so closely that none of our attempts finds a gap, ever longer ones do: up to
