@@ -1629,7 +1629,9 @@ BEGIN
     SET printed = ledgerviews.printed(r.schema_name, r.relation_name),
         printed_days = ledgerviews.printed_days(r.schema_name, r.relation_name)
     FROM ledgerviews.staged AS s
-    WHERE s.schema_name = r.schema_name AND s.relation_name = r.relation_name AND s.change = 'none' AND r.printed IS NULL;
+    WHERE s.schema_name = r.schema_name AND s.relation_name = r.relation_name AND s.change = 'none' AND r.printed IS NULL
+        -- A rename changes what is printed of those that read it.
+        AND NOT EXISTS (SELECT FROM ledgerviews.staged AS o WHERE o.change = 'rename');
     LOOP
         v_attempts := v_attempts + 1;
         -- Where readers follow each other so closely that none of our attempts finds a gap, ever longer ones do: up to
