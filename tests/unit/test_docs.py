@@ -148,14 +148,16 @@ def test_relative_links_lead_somewhere(name: str) -> None:
 
 
 def test_decisions_are_numbered_without_a_gap() -> None:
-    """docs/decisions holds 0001 and so on, and the exporter's from 0020, each under its own number."""
+    """docs/decisions holds 0001 and so on, the exporter's from 0020, and those on changes from 0030."""
     pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
     numbers = [int(page.name[:4]) for page in pages]
     engine = [number for number in numbers if number < 20]
-    export = [number for number in numbers if number >= 20]
+    export = [number for number in numbers if 20 <= number < 30]
+    changes = [number for number in numbers if number >= 30]
 
     assert engine == list(range(1, len(engine) + 1))
     assert export == list(range(20, 20 + len(export)))
+    assert changes == list(range(30, 30 + len(changes)))
     assert [
         page.name for page in pages if not page.read_text("utf-8").startswith(f"# {page.name[:4]}: ")
     ] == []
