@@ -40,14 +40,25 @@ def installed_version(operations: Operations) -> int:
 _GUARD = """\
 SET LOCAL search_path = pg_catalog, pg_temp;
 DO $body$
+DECLARE
+    v_released text;
 BEGIN
     IF pg_catalog.to_regclass('ledgerviews.refresh_lock') IS NOT NULL THEN
         LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE;
     END IF;
+    IF pg_catalog.to_regprocedure('ledgerviews.released_tables()') IS NOT NULL THEN
+        EXECUTE 'SELECT ledgerviews.released_tables()' INTO v_released;
+    END IF;
+    IF v_released IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = 'Released and not restored: ' || v_released || '; nothing was changed.',
+            HINT = 'Put back what reads it: ledgerviews restore, or SELECT ledgerviews.restore().';
+    END IF;
 END
 $body$;
 """
-"""No schema in front of pg_catalog gives our SQL another meaning, and no refresh runs beside it."""
+"""No schema in front of pg_catalog gives our SQL another meaning, no refresh runs beside it, nothing is released."""
 
 
 def run(operations: Operations, script: str) -> None:

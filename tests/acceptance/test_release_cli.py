@@ -80,6 +80,25 @@ def test_everything_says_that_a_table_is_released(
     assert f"Released already, and not restored: {EVENTS} (by postgres, " in second.stderr
 
 
+def test_no_revision_runs_while_a_table_is_released(
+    filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
+) -> None:
+    """A downgrade or an upgrade would meet half of the relations: it is refused, and says how to go on."""
+    run_cli("release", EVENTS, url=installed_url)
+    before = fingerprint(filled)
+
+    refused = run_cli("db", "downgrade", "base", url=installed_url)
+    after = fingerprint(filled)
+    run_cli("restore", url=installed_url)
+    done = run_cli("db", "downgrade", "base", url=installed_url)
+
+    assert refused.returncode != 0
+    assert f"Released and not restored: {EVENTS}; nothing was changed." in refused.stderr
+    assert "ledgerviews restore" in refused.stderr
+    assert after == before
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_view_that_no_longer_fits_stays_released(
     filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
 ) -> None:
