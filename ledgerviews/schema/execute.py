@@ -58,7 +58,7 @@ BEGIN
 END
 $body$;
 """
-"""No schema in front of pg_catalog gives our SQL another meaning, no refresh runs beside it, nothing is released."""
+"""No schema in front of pg_catalog gives our SQL another meaning, and no refresh or release is under way."""
 
 
 def run(operations: Operations, script: str) -> None:
