@@ -362,7 +362,8 @@ def test_two_deploys_at_once(application_url: str, connect: Connect) -> None:
         thread.join(120)
 
     assert [done.returncode for done in results] == [0, 0, 0], [done.stderr for done in results]
-    assert sum(done.stderr.count("Running upgrade") for done in results) == 4
+    revisions = len(list((pg.ROOT / "migrations" / "versions").glob("0*.py")))
+    assert sum(done.stderr.count("Running upgrade") for done in results) == revisions
     assert connect(application_url).execute(
         "SELECT count(*) FROM ledgerviews.alembic_version"
     ).fetchone() == (1,)
