@@ -11,7 +11,7 @@ import string
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 MODEL_SCHEMA = "public"
 """The schema that models are written in; it stands for the configured one (see ``retarget``)."""
@@ -60,10 +60,15 @@ def retarget(sql: str, *, relations: Collection[str], schema: str) -> str:
     """
     if schema == MODEL_SCHEMA:
         return sql
+    return moved(sql, {(MODEL_SCHEMA, name): schema for name in relations})
+
+
+def moved(sql: str, schemas: Mapping[tuple[str, str], str]) -> str:
+    """The SQL with each ``schema.name`` that is a key of ``schemas`` in the schema that stands there."""
     tokens = list(_tokens(sql))
     texts = [token.text for token in tokens]
     for position, parts in _dotted_names(tokens):
-        if len(parts) >= _QUALIFIED and parts[0] == MODEL_SCHEMA and parts[1] in relations:
+        if len(parts) >= _QUALIFIED and (schema := schemas.get((parts[0], parts[1]))) is not None:
             texts[position] = _quoted(schema)
     return "".join(texts)
 

@@ -6,9 +6,9 @@ Create Date: ${create_date}
 """
 
 from alembic import op
-${imports if imports else ""}
-import ledgerviews.schema  # noqa: F401  (registers op.ledgerviews_*)
 
+import ledgerviews.schema  # noqa: F401  (registers op.ledgerviews_*)
+${"\n" + imports + "\n" if imports else ""}
 revision = "${up_revision}"
 down_revision = ${f'"{down_revision}"' if isinstance(down_revision, str) else repr(down_revision)}
 branch_labels = ${repr(branch_labels)}

@@ -44,6 +44,7 @@ class Catalog:
             if (MODEL_SCHEMA, model.name) in self.sources:
                 raise DeclarationError(f"Model {model.name} has the name of a source.")
             by_name[model.name] = model
+        _require_former_names(by_name)
         self.upstream = {name: _reads(model, by_name) for name, model in by_name.items()}
         self.models = {name: by_name[name] for name in _ordered(self.upstream)}
 
@@ -72,6 +73,20 @@ class Catalog:
             if source.parent is not None:
                 found[source.parent] = by_name[source.parent]
         return [found[key] for key in sorted(found)]
+
+
+def _require_former_names(models: Mapping[str, Model]) -> None:
+    """Raise DeclarationError where a former name is still a model's, or two models'."""
+    seen: dict[str, str] = {}
+    for model in models.values():
+        if model.formerly is None:
+            continue
+        if model.formerly in models:
+            raise DeclarationError(
+                f"Model {model.name} was formerly {model.formerly}, which is a model of its own."
+            )
+        if (other := seen.setdefault(model.formerly, model.name)) != model.name:
+            raise DeclarationError(f"Models {other} and {model.name} were both formerly {model.formerly}.")
 
 
 def _reads(model: Model, models: Mapping[str, Model]) -> frozenset[str]:

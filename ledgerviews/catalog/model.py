@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -12,10 +13,13 @@ from ledgerviews.errors import DeclarationError
 from ledgerviews.sqltext import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .check import Check
     from .export import Export
+
+_INDEX = re.compile(r"\s*(\(|USING\b)", re.IGNORECASE)
+_PRIVILEGES = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MAINTAIN"})
 
 
 class Kind(StrEnum):
@@ -39,6 +43,12 @@ class Model:
         day: the column of the grain that holds a row's UTC day, where days can be computed one by one.
         checks: what must hold of the rows, of a materialized view.
         export: how it is exported; None where it is not.
+        indexes: of a materialized view, beside that of its key: what follows ``CREATE INDEX name ON
+            relation``, as ``(mode)`` or ``USING brin (created_date)``.
+        options: storage parameters and options of views, as ``{"security_invoker": "true"}``.
+        grants: for each role (``public`` for all) its privileges; those of other roles are left alone.
+        owner: the role that owns it; None leaves it to whoever runs the migration.
+        formerly: the name that it had before; None where it has always had this one.
     """
 
     path: Path
@@ -49,6 +59,11 @@ class Model:
     day: str | None = None
     checks: tuple[Check, ...] = ()
     export: Export | None = None
+    indexes: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict, hash=False)
+    grants: Mapping[str, Sequence[str]] = field(default_factory=dict, hash=False)
+    owner: str | None = None
+    formerly: str | None = None
 
     @classmethod
     def beside(  # noqa: PLR0913 (what a declaration says)
@@ -62,6 +77,11 @@ class Model:
         day: str | None = None,
         checks: tuple[Check, ...] = (),
         export: Export | None = None,
+        indexes: tuple[str, ...] = (),
+        options: Mapping[str, str] | None = None,
+        grants: Mapping[str, Sequence[str]] | None = None,
+        owner: str | None = None,
+        formerly: str | None = None,
     ) -> Model:
         """Declare the model whose SQL stands beside ``file`` (pass ``__file__``)."""
         model = cls(
@@ -73,6 +93,11 @@ class Model:
             day=day,
             checks=checks,
             export=export,
+            indexes=indexes,
+            options=options or {},
+            grants=grants or {},
+            owner=owner,
+            formerly=formerly,
         )
         if day is not None and day not in grain:
             raise DeclarationError(f"Model {model.name}: its day column {day} is no part of its grain.")
@@ -84,6 +109,7 @@ class Model:
         if missing := [name for name in grain if name not in columns]:
             raise DeclarationError(f"Model {model.name}: grain names {', '.join(missing)}, no column of it.")
         _require_checks(model)
+        _require_surroundings(model)
         if unknown := sorted((export.named if export else set()) - set(columns)):
             raise DeclarationError(f"Model {model.name}: export names {', '.join(unknown)}, no column of it.")
         return model
@@ -107,6 +133,28 @@ class Model:
             raise DeclarationError(
                 f"Model {self.name} has no {self.path.with_suffix('.sql').name} beside its declaration."
             ) from None
+
+
+def _require_surroundings(model: Model) -> None:
+    """Raise DeclarationError for indexes, options and grants that no relation of its kind can have."""
+    if model.indexes and model.kind is not Kind.MATERIALIZED_VIEW:
+        raise DeclarationError(f"Model {model.name} is a view, which has no indexes.")
+    for one in model.indexes:
+        if not _INDEX.match(one):
+            raise DeclarationError(
+                f"Model {model.name}: {one!r} begins no index.",
+                hint="Write what follows CREATE INDEX … ON relation: (mode), or USING brin (created_date).",
+            )
+    if len(set(model.indexes)) < len(model.indexes):
+        raise DeclarationError(f"Model {model.name} declares one of its indexes twice.")
+    for role, privileges in model.grants.items():
+        if isinstance(privileges, str) or not privileges or set(privileges) - _PRIVILEGES:
+            raise DeclarationError(
+                f"Model {model.name}: {privileges!r} are no privileges for {role}.",
+                hint=f"Name some of {', '.join(sorted(_PRIVILEGES))} in a list.",
+            )
+    if model.formerly == model.name:
+        raise DeclarationError(f"Model {model.name} was formerly named as it is now.")
 
 
 def _require_checks(model: Model) -> None:

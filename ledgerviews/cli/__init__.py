@@ -22,6 +22,7 @@ _COMMANDS = {
     ),
     "verify": ("ledgerviews.cli.verify", "Compare what is published with a full recompute, row by row."),
     "status": ("ledgerviews.cli.status", "Show each published relation and whether it is up to date."),
+    "diff": ("ledgerviews.cli.diff", "Show what differs between code and database, as SQL."),
     "runs": ("ledgerviews.cli.runs", "Show the log of the refreshes."),
     "index": ("ledgerviews.cli.index", "The indexes on the application's tables that make refreshes quick."),
     "tracking": ("ledgerviews.cli.tracking", "The triggers on the application's tables."),

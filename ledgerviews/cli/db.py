@@ -91,8 +91,30 @@ def history() -> None:
 
 
 @db.command()
+@click.option(
+    "-m", "--message", required=True, help="What it does, in a few words; a part of the file's name."
+)
+@click.option("--rev-id", metavar="ID", help="Its id; the next number where the newest one is a number.")
+def revision(*, message: str, rev_id: str | None) -> None:
+    """Write the revision that brings the database to what is declared now; none where nothing differs.
+
+    The database must be at the newest revision. The file holds the SQL that it installs and the SQL that it
+    replaces. The same as `alembic revision --autogenerate`.
+    """
+    from ledgerviews.schema import commands  # noqa: PLC0415 (loads Alembic)
+
+    for path in commands.revision(
+        Settings.from_environment(), message, revision_id=rev_id, stdout=sys.stderr
+    ):
+        click.echo(path)
+
+
+@db.command()
 def check() -> None:
-    """Leave with exit code 4 where the database is not at the newest revision."""
+    """Leave with exit code 4 where the database is not at the newest revision, or not what is declared.
+
+    The same as `alembic check`; `ledgerviews diff` shows what differs as SQL.
+    """
     from ledgerviews.schema import commands  # noqa: PLC0415 (loads Alembic)
 
     commands.check(Settings.from_environment())

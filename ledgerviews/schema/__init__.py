@@ -1,5 +1,7 @@
 """Declarations into the database: the source contract, Alembic operations, and what an env.py runs."""
 
+from . import autogenerate  # noqa: F401 (registers our part of Alembic's autogenerate)
+from .declare import declare
 from .environment import run_migrations
 from .operations import CreateOp, DropOp, EngineOp
 from .replace import ReplaceOp
@@ -13,5 +15,6 @@ __all__ = [
     "EngineOp",
     "ReplaceOp",
     "TrackSourcesOp",
+    "declare",
     "run_migrations",
 ]

@@ -21,6 +21,7 @@ from ledgerviews.errors import LedgerviewsError, LockedError, UsageError
 from ledgerviews.queries import query
 
 from . import contract
+from .declare import INFO, declare
 from .engine_versions import SCHEMA
 from .execute import SETTINGS
 
@@ -36,17 +37,23 @@ ADVISORY_LOCK = 7883955017441862001  # any constant; shown by pg_locks while a m
 CONTRACT = "source_contract"
 """The name in a revision's module that holds its frozen source contract."""
 
+NO_EMPTY_REVISION = "ledgerviews_no_empty_revision"
+"""The key under which a Config's attributes say that a revision in which nothing stands is not written."""
+
 
 def run_migrations(*, target_metadata: sqlalchemy.MetaData | None = None) -> None:
     """Run the command that Alembic was given; the whole body of an env.py.
 
     The version table is ``ledgerviews.alembic_version``; tables that are not ours are never looked at.
+    ``alembic check`` and ``alembic revision --autogenerate`` compare the models of the settings, or what
+    ``declare`` has put on the metadata.
     """
     options: dict[str, Any] = {
         "target_metadata": target_metadata if target_metadata is not None else sqlalchemy.MetaData(),
         "version_table_schema": SCHEMA,
         "include_name": lambda _name, kind, _parents: kind == "schema",
         "transaction_per_migration": True,
+        "process_revision_directives": _only_what_differs,
     }
     target = "the database"
     try:
@@ -67,6 +74,12 @@ def run_migrations(*, target_metadata: sqlalchemy.MetaData | None = None) -> Non
         raise CommandError(str(error := db.translate(exc.orig, target=target))) from error
 
 
+def _only_what_differs(_context: object, _revision: object, directives: list[Any]) -> None:
+    """Write no revision where nothing differs, if that was asked for."""
+    if context.config.attributes.get(NO_EMPTY_REVISION) and directives[0].upgrade_ops.is_empty():
+        directives[:] = []
+
+
 def _offline(options: dict[str, Any]) -> None:
     context.configure(dialect_name="postgresql", literal_binds=True, **options)
     migration = context.get_context()
@@ -85,6 +98,8 @@ def _online(settings: Settings, options: dict[str, Any]) -> None:
             connection.rollback()  # what SQLAlchemy asked the server at the start
             context.configure(connection=connection, **options)
             migration = context.get_context()
+            if "revision_context" in migration.opts and INFO not in options["target_metadata"].info:
+                declare(options["target_metadata"], settings=settings)
             if migration.opts.get("destination_rev") is None:
                 # A command that only looks (check, current, revision) creates no version table.
                 migration.opts["dont_mutate"] = True

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from ledgerviews.catalog import Kind
 from ledgerviews.errors import DeclarationError, UsageError
 
-from .day_range import compose
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -22,13 +20,15 @@ def create(catalog: Catalog, name: str) -> str:
     """The operation that installs a model, or begins to track a source (``schema.table``), as it is now."""
     sources = {source.qualified: source for source in catalog.sources.values()}
     if name in sources:
-        return _call("ledgerviews_create_source", sources[name].name, _source(sources[name], sources))
+        return _call(
+            "ledgerviews_create_source", sources[name].name, source_arguments(sources[name], sources)
+        )
     if name not in catalog.models:
         known = ", ".join([*catalog.models, *sources])
         raise UsageError(f"There is no model or source {name!r}.", hint=f"There are: {known}.")
     model = catalog[name]
     kind = "view" if model.kind is Kind.VIEW else "materialized_view"
-    return _call(f"ledgerviews_create_{kind}", name, _model(catalog, model))
+    return _call(f"ledgerviews_create_{kind}", name, arguments_of(catalog, model))
 
 
 def track(catalog: Catalog) -> str:
@@ -37,7 +37,8 @@ def track(catalog: Catalog) -> str:
     return f"op.ledgerviews_track_sources({sources!r})" if sources else ""
 
 
-def _model(catalog: Catalog, model: Model) -> dict[str, Any]:
+def arguments_of(catalog: Catalog, model: Model) -> dict[str, Any]:
+    """What the operation that creates a model is called with."""
     arguments: dict[str, Any] = {"definition": model.sql}
     if model.unique_key:
         arguments["unique_key"] = list(model.unique_key)
@@ -47,6 +48,8 @@ def _model(catalog: Catalog, model: Model) -> dict[str, Any]:
         "reads": sorted(catalog.upstream[model.name]),
     }
     if model.day is not None:
+        from .day_range import compose  # noqa: PLC0415 (loads the SQL parser)
+
         if vague := [source.qualified for source in catalog.day_sources(model.name) if source.day is None]:
             raise DeclarationError(
                 f"Model {model.name} declares a day, but its source {', '.join(vague)} declares none.",
@@ -71,7 +74,8 @@ def _model(catalog: Catalog, model: Model) -> dict[str, Any]:
     return arguments
 
 
-def _source(source: Source, sources: Mapping[str, Source]) -> dict[str, Any]:
+def source_arguments(source: Source, sources: Mapping[str, Source]) -> dict[str, Any]:
+    """What the operation that tracks a source is called with."""
     if source.day is None:
         raise DeclarationError(
             f"Source {source.qualified} declares no day, so nothing is tracked.",

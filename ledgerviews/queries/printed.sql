@@ -1,0 +1,46 @@
+-- The temporary views that were made to be compared, as PostgreSQL prints them, with the names that they stand for.
+SELECT
+    w.name,
+    pg_catalog.quote_ident(w.schema) || '.' || pg_catalog.quote_ident(w.relation) AS stands_for,
+    pg_catalog.pg_get_viewdef(c.oid, FALSE) AS printed,
+    (
+        SELECT
+            pg_catalog.jsonb_agg(
+                pg_catalog.jsonb_build_array(
+                    a.attname,
+                    pg_catalog.format_type(a.atttypid, a.atttypmod),
+                    a.attcollation::pg_catalog.regcollation,
+                    NULL
+                )
+                ORDER BY a.attnum
+            )
+        FROM pg_catalog.pg_attribute AS a
+        WHERE a.attrelid = c.oid AND a.attnum > 0
+    )::text AS columns,
+    (
+        SELECT pg_catalog.pg_get_function_sqlbody(f.oid)
+        FROM pg_catalog.pg_proc AS f
+        WHERE f.pronamespace = c.relnamespace AND f.proname = w.days
+    ) AS days,
+    (
+        SELECT
+            pg_catalog.jsonb_agg(
+                pg_catalog.jsonb_build_array(
+                    x.relname,
+                    pg_catalog.substr(
+                        pg_catalog.pg_get_indexdef(x.oid),
+                        pg_catalog.length(
+                            'CREATE INDEX ' || pg_catalog.quote_ident(x.relname)
+                            || ' ON ' || t.oid::pg_catalog.regclass::text || ' '
+                        ) + 1
+                    )
+                )
+            )
+        FROM pg_catalog.pg_class AS t
+        INNER JOIN pg_catalog.pg_index AS i ON t.oid = i.indrelid
+        INNER JOIN pg_catalog.pg_class AS x ON i.indexrelid = x.oid
+        WHERE t.relnamespace = c.relnamespace AND t.relname = w.name || ':rows'
+    )::text AS indexes
+FROM pg_catalog.json_to_recordset(%(names)s::json) AS w (name text, schema text, relation text, days text)
+INNER JOIN pg_catalog.pg_class AS c ON w.name = c.relname
+WHERE c.relnamespace = pg_catalog.pg_my_temp_schema();

@@ -1,0 +1,248 @@
+"""Our part of ``alembic revision --autogenerate`` and ``alembic check``, where env.py calls ``declare``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from alembic.autogenerate import comparators, renderers
+from alembic.operations import ops
+from alembic.util import CommandError
+
+from ledgerviews import db
+from ledgerviews.config import ENGINE_VERSION
+from ledgerviews.errors import LedgerviewsError
+
+from .compare import CREATE, DROP
+from .declare import INFO, Comparison, Declared, compared
+from .engine_versions import SCHEMA
+from .execute import SETTINGS
+from .freeze import frozen, literal
+from .operations import EngineOp
+from .replace import ReplaceOp
+from .source_operations import TrackSourcesOp
+from .specs import SOURCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from alembic.autogenerate.api import AutogenContext
+
+    from .compare import Difference
+    from .live import Run
+    from .specs import Spec
+
+# Alembic 1.18 and later run what is registered here before their own, unless it is said otherwise.
+_LAST: dict[str, Any] = {}
+if "priority" in inspect.signature(comparators.dispatch_for).parameters:
+    from alembic.util import DispatchPriority
+
+    _LAST = {"priority": DispatchPriority.LAST}
+
+
+@dataclass(frozen=True)
+class FrozenReplaceOp(ReplaceOp):
+    """The replacement that a revision freezes; ``backwards`` is that of its downgrade."""
+
+    told: tuple[tuple[str, ...], ...] = ()
+    contract: str = ""
+    backwards: bool = False
+
+    def reverse(self) -> FrozenReplaceOp:
+        """The way back."""
+        return FrozenReplaceOp(self.after, self.before, self.told, self.contract, not self.backwards)
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """What ``alembic check`` prints: each relation, and what differs."""
+        return ("ledgerviews_replace", *self.told)
+
+
+@dataclass(frozen=True)
+class FrozenEngineOp(EngineOp):
+    """The engine that a replacement needs, where it is not there."""
+
+    def reverse(self) -> FrozenEngineOp:
+        """The way back."""
+        return FrozenEngineOp(self.previous or 0, self.version)
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """What ``alembic check`` prints."""
+        return ("ledgerviews_engine", self.version)
+
+
+@dataclass(frozen=True)
+class FrozenTrackOp(TrackSourcesOp):
+    """Triggers on sources: new ones, or ones that have lost theirs, which stay on the way back."""
+
+    again: bool = False
+
+    def reverse(self) -> FrozenTrackOp:
+        """The way back."""
+        return self if self.again else FrozenTrackOp(self.sources, not self.track)
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """What ``alembic check`` prints."""
+        return ("ledgerviews_track_sources", *self.sources)
+
+
+@comparators.dispatch_for("schema", **_LAST)
+def _compare(autogen_context: AutogenContext, upgrade_ops: ops.UpgradeOps, _schemas: set[str | None]) -> None:
+    """Put our operation between what it needs and what needs it."""
+    metadata = autogen_context.metadata
+    all_metadata = list(metadata) if isinstance(metadata, Sequence) else [metadata]
+    upgrade_ops.ops[:] = [one for one in upgrade_ops.ops if not _not_theirs(one, all_metadata)]
+    wanted = next((one.info[INFO] for one in all_metadata if one is not None and INFO in one.info), None)
+    if wanted is None:
+        return
+    with _command_errors():
+        found = compared(_runner(autogen_context), wanted)
+        early, late = _parted(upgrade_ops.ops)
+        first, own, last = _operations(found, wanted, autogen_context)
+    upgrade_ops.ops[:] = [*first, *early, *own, *late, *last]
+
+
+def _operations(
+    found: Comparison, wanted: Declared, autogen_context: AutogenContext
+) -> tuple[list[ops.MigrateOperation], list[ops.MigrateOperation], list[ops.MigrateOperation]]:
+    """The operations that go first, in the middle, and last."""
+    version = found.state.engine
+    if not found.specs and not version:
+        return [], [], []
+    engine = [FrozenEngineOp(ENGINE_VERSION, version)] if version < ENGINE_VERSION else []
+    if engine and version:
+        # An older registry does not tell what was installed; the next revision compares.
+        return [*engine], [], []
+    before, after = views(found.differences)
+    own: list[ops.MigrateOperation] = []
+    if found.differences:
+        context = autogen_context.migration_context
+        packaged = (
+            context is not None and context.config is not None and SETTINGS in context.config.attributes
+        )
+        told = tuple(
+            (one.what, *((one.former,) if one.former else ()), one.key, *one.aspects)
+            for one in found.differences
+        )
+        own.append(FrozenReplaceOp(before, after, told, _contract(found, wanted) if packaged else ""))
+    new = [one.key for one in found.differences if one.what == CREATE and (one.after or {})["kind"] == SOURCE]
+    lost = [source for source in found.state.untracked if source in found.specs]
+    last: list[ops.MigrateOperation] = []
+    if new:
+        last.append(FrozenTrackOp(new, track=True))
+    if lost:
+        last.append(FrozenTrackOp(lost, track=True, again=True))
+    return [*engine], own, last
+
+
+def views(differences: Sequence[Difference]) -> tuple[dict[str, Spec], dict[str, Spec]]:
+    """What the operation is called with: the relations as they stand, and as they are to stand."""
+    changing = [one for one in differences if one.what != DROP]
+    before = {one.former or one.key: one.before for one in changing if one.before is not None}
+    # Dropped ones come readers first; a dict of specs has them last.
+    before |= {one.key: one.before for one in reversed(differences) if one.what == DROP and one.before}
+    after = {one.key: one.after for one in changing if one.after is not None}
+    return before, after
+
+
+def _contract(found: Comparison, wanted: Declared) -> str:
+    """What the new definitions read of the application's tables; checked before anything is changed."""
+    if wanted.catalog is None:
+        return ""
+    read = {
+        source.qualified: dict(source.columns)
+        for one in found.differences
+        if one.key in wanted.catalog.models and one.what != DROP
+        for source in wanted.catalog.sources_of(one.key)
+    }
+    return f"source_contract = {literal({name: read[name] for name in sorted(read)})}\n" if read else ""
+
+
+def _not_theirs(one: ops.MigrateOperation, metadata: Sequence[Any]) -> bool:
+    """Whether Alembic took our tables for forgotten ones, or a view for a table that is to be made."""
+    if isinstance(one, (ops.DropTableOp, ops.ModifyTableOps)):
+        return one.schema == SCHEMA
+    if isinstance(one, ops.CreateTableOp):
+        key = f"{one.schema}.{one.table_name}" if one.schema else one.table_name
+        table = next((some.tables[key] for some in metadata if some is not None and key in some.tables), None)
+        # SQLAlchemy 2.1 keeps its own views among the tables.
+        return bool(getattr(table, "is_view", False))
+    return False
+
+
+def _parted(
+    found: Sequence[ops.MigrateOperation],
+) -> tuple[list[ops.MigrateOperation], list[ops.MigrateOperation]]:
+    """What comes before our relations are replaced, and after: dropped tables and columns."""
+    early: list[ops.MigrateOperation] = []
+    late: list[ops.MigrateOperation] = []
+    for one in found:
+        if isinstance(one, ops.DropTableOp):
+            late.append(one)
+        elif isinstance(one, ops.ModifyTableOps):
+            dropped = [part for part in one.ops if isinstance(part, ops.DropColumnOp)]
+            others = [part for part in one.ops if not isinstance(part, ops.DropColumnOp)]
+            if others:
+                early.append(ops.ModifyTableOps(one.table_name, others, schema=one.schema))
+            if dropped:
+                late.append(ops.ModifyTableOps(one.table_name, dropped, schema=one.schema))
+        else:
+            early.append(one)
+    return early, late
+
+
+def _runner(autogen_context: AutogenContext) -> Run:
+    """Statements go to the driver as they are: SQLAlchemy would read colons in them."""
+    connection = autogen_context.connection
+    assert connection is not None  # noqa: S101 (autogenerate is never offline)
+
+    def run(text: str, parameters: Mapping[str, Any] | None) -> list[tuple[Any, ...]]:
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(text, parameters) if parameters is not None else cursor.execute(text)
+            return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
+        finally:
+            cursor.close()
+
+    return run
+
+
+@contextmanager
+def _command_errors() -> Iterator[None]:
+    """Whatever goes wrong is a line of Alembic's, not a traceback."""
+    try:
+        yield
+    except LedgerviewsError as exc:
+        raise CommandError(str(exc)) from exc
+    except psycopg.Error as exc:
+        raise CommandError(str(error := db.translate(exc))) from error
+
+
+def _renders(kind: type[ops.MigrateOperation]) -> Callable[[Callable[..., str]], Callable[..., str]]:
+    register: Callable[[Callable[..., str]], Callable[..., str]] = renderers.dispatch_for(kind)
+    return register
+
+
+@_renders(FrozenReplaceOp)
+def _replace(autogen_context: AutogenContext, operation: FrozenReplaceOp) -> str:
+    if operation.backwards:
+        return "op.ledgerviews_replace(views_after, views_before)"
+    # One text, which is sorted after all imports.
+    if operation.contract:
+        autogen_context.imports.add(operation.contract)
+    autogen_context.imports.add(frozen(dict(operation.before), dict(operation.after)))
+    return "op.ledgerviews_replace(views_before, views_after)"
+
+
+@_renders(FrozenEngineOp)
+def _engine(_autogen_context: AutogenContext, operation: FrozenEngineOp) -> str:
+    return f"op.ledgerviews_engine(version={operation.version}, previous={operation.previous})"
+
+
+@_renders(FrozenTrackOp)
+def _track(_autogen_context: AutogenContext, operation: FrozenTrackOp) -> str:
+    verb = "track" if operation.track else "untrack"
+    return f"op.ledgerviews_{verb}_sources({literal(list(operation.sources))})"

@@ -1,0 +1,100 @@
+"""What a team's env.py declares on its metadata, and how it is compared through Alembic's connection."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ledgerviews.catalog import Catalog, load
+from ledgerviews.config import Settings
+
+from .compare import differences, in_question
+from .live import conditions, read
+from .normal import normalized
+from .specs import declared
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import sqlalchemy
+
+    from .compare import Difference
+    from .live import Place, Registered, Run, State
+    from .specs import Spec
+
+INFO = "ledgerviews"
+"""The key under which a MetaData's info carries what was declared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """What is compared with the database.
+
+    Attributes:
+        catalog: models and sources; None for none.
+        entities: alembic-utils' PGView and PGMaterializedView.
+        schema: the target schema of the models.
+    """
+
+    catalog: Catalog | None
+    entities: Sequence[Any]
+    schema: str
+
+    def ours(self, place: Place, there: Registered) -> bool:
+        """Whether a published relation would stand among what is declared here, if it were declared."""
+        if there.declared.get("exact"):
+            return bool(self.entities)
+        return self.catalog is not None and place[0] == self.schema
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What was found: the specs, the state, and what differs between them."""
+
+    specs: dict[str, Spec]
+    state: State
+    differences: list[Difference]
+
+
+def declare(
+    target_metadata: sqlalchemy.MetaData | Sequence[sqlalchemy.MetaData],
+    *,
+    entities: Sequence[Any] = (),
+    models: str | Catalog | None = None,
+    settings: Settings | None = None,
+) -> None:
+    """Have ``alembic revision --autogenerate`` and ``alembic check`` look after our relations, too.
+
+    Args:
+        target_metadata: what env.py gives to ``context.configure``.
+        entities: alembic-utils' PGView and PGMaterializedView, as they are.
+        models: dotted path of the package that declares the models, or what it loads to. None is that of
+            LEDGERVIEWS_MODELS; where entities are given and that is not set, there are no models.
+        settings: those of the environment, where nothing is said.
+    """
+    settings = settings or Settings.from_environment()
+    catalog: Catalog | None
+    if isinstance(models, Catalog):
+        catalog = models
+    elif models is None and entities and not os.environ.get("LEDGERVIEWS_MODELS", "").strip():
+        catalog = None
+    else:
+        catalog = load(models or settings.models)
+    first = target_metadata if hasattr(target_metadata, "info") else target_metadata[0]
+    first.info[INFO] = Declared(catalog=catalog, entities=tuple(entities), schema=settings.schema)
+
+
+def compared(run: Run, wanted: Declared) -> Comparison:
+    """Compare in the transaction that ``run`` is in, which stays as it was."""
+    run("SAVEPOINT ledgerviews_look", None)
+    try:
+        here = conditions(run)
+        specs = declared(wanted.catalog, wanted.entities, schema=wanted.schema, search_path=here.schemas)
+        state = read(run, specs, here, schema=wanted.schema)
+        asked = in_question(specs, state, schema=wanted.schema) if here.may_create else {}
+        normals = normalized(run, asked, schema=wanted.schema, search_path=here.search_path) if asked else {}
+        found = differences(specs, state, normals, schema=wanted.schema, ours=wanted.ours)
+    finally:
+        run("ROLLBACK TO SAVEPOINT ledgerviews_look", None)
+    return Comparison(specs=specs, state=state, differences=found)

@@ -1,0 +1,220 @@
+"""Declared definitions as PostgreSQL prints them: created under temporary names, printed, rolled back.
+
+No live object is touched, and nothing is needed but the privilege TEMPORARY: what a definition reads is
+locked as by any SELECT, its rows are not read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from ledgerviews.queries import query
+from ledgerviews.sqltext import MODEL_SCHEMA, moved, statement
+
+from .incremental import rollup_name
+from .live import Column
+from .specs import Spec, located
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .live import Run
+
+_OURS = "SET LOCAL search_path = pg_catalog, pg_temp"
+_NAME = re.compile(r'"ledgerviews:\d+"')
+_IDENTIFIER = r'(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)'
+# schema.name name: such a thing stands in FROM only, for a column's own has AS before it.
+_REPEATED = re.compile(rf'(?<![\w.$"])({_IDENTIFIER}\.({_IDENTIFIER})) \2(?![\w$"(.])')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normal:
+    """A declared definition as PostgreSQL prints it.
+
+    Attributes:
+        printed: the SELECT; None where it cannot be created now.
+        columns: what it gives.
+        days: the body of the function of single days.
+        indexes: the declared indexes, in their order.
+        error: why it cannot be created.
+    """
+
+    printed: str | None = None
+    columns: tuple[Column, ...] = ()
+    days: str | None = None
+    indexes: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass
+class _Made:
+    name: str
+    unique: str
+    shown: bool = True
+    indexes: list[str] = field(default_factory=list)
+
+
+def normalized(run: Run, specs: Mapping[str, Spec], *, schema: str, search_path: str) -> dict[str, Normal]:
+    """Each spec's definition as PostgreSQL prints it, the names of the others in it as they will be.
+
+    Args:
+        run: runs a statement in a transaction; all is rolled back to where it stood.
+        specs: in dependency order; what they read beyond each other is the live relation.
+        schema: the target schema.
+        search_path: that under which an entity's text is run.
+    """
+    run("SAVEPOINT ledgerviews_compare", None)
+    try:
+        run(_OURS, None)
+        maker = _Maker(run, specs, schema=schema, search_path=search_path)
+        for key in specs:
+            maker.create(key)
+        return maker.printed()
+    finally:
+        run("ROLLBACK TO SAVEPOINT ledgerviews_compare", None)
+
+
+def plain(printed: str | None) -> str | None:
+    """What PostgreSQL printed, without the aliases that only repeat a relation's name."""
+    return None if printed is None else _REPEATED.sub(r"\1", printed)
+
+
+class _Maker:
+    """Makes the temporary views; one bears its own name only while what reads it is made.
+
+    So a name in a text, with a schema or without, finds the one that is meant, and what is printed shows a
+    name that occurs nowhere else.
+    """
+
+    def __init__(self, run: Run, specs: Mapping[str, Spec], *, schema: str, search_path: str) -> None:
+        self._run, self._specs, self._schema, self._path = run, specs, schema, search_path
+        self._made: dict[str, _Made] = {}
+        self._errors: dict[str, str] = {}
+
+    def create(self, key: str) -> None:
+        spec = self._specs[key]
+        name = located(key, self._schema)[1]
+        reads = [read for read in spec.get("reads", ()) if read in self._made and read != key]
+        made = _Made(name, f"ledgerviews:{len(self._made) + len(self._errors) + 1}")
+        self._run("SAVEPOINT ledgerviews_one", None)
+        try:
+            for read in reads:
+                self._rename(self._made[read], shown=True)
+            if "." in key:
+                self._run(_set_path(self._path), None)
+            self._run(f"CREATE TEMPORARY VIEW {_temporary(name)} AS\n{self._text(key, 'definition')}\n", None)
+            if spec.get("day_definition"):
+                # Under its own name, for its arguments are printed with it.
+                self._run(
+                    f"CREATE FUNCTION {_temporary(self._days(key))}(lo date, hi date) RETURNS SETOF"
+                    f" {_temporary(name)} LANGUAGE sql STABLE BEGIN ATOMIC\n"
+                    f"{self._text(key, 'day_definition')};\nEND",
+                    None,
+                )
+            self._index(made, spec)
+            self._run(_OURS, None)
+            self._rename(made, shown=False)
+            for read in reads:
+                self._rename(self._made[read], shown=False)
+        except Exception as exc:
+            if (state := _state(exc)) is None or state[:2] not in _TEXT_IS_WRONG:
+                raise
+            self._run("ROLLBACK TO SAVEPOINT ledgerviews_one", None)
+            for read in reads:
+                self._made[read].shown = False
+            self._errors[key] = _message(exc)
+        else:
+            self._made[key] = made
+        self._run("RELEASE SAVEPOINT ledgerviews_one", None)
+
+    def printed(self) -> dict[str, Normal]:
+        """What was made, by key."""
+        names = {made.unique: key for key, made in self._made.items()}
+        asked = [
+            {
+                "name": made.unique,
+                "schema": located(key, self._schema)[0],
+                "relation": made.name,
+                "days": self._days(key),
+            }
+            for key, made in self._made.items()
+        ]
+        rows = self._run(query("printed"), {"names": json.dumps(asked)})
+        ours = {row[0]: row[1] for row in rows}
+
+        def named(text: str | None) -> str | None:
+            return plain(text and _NAME.sub(lambda found: ours[found[0][1:-1]], text))
+
+        found = {key: Normal(error=error) for key, error in self._errors.items()}
+        for name, _, printed, columns, days, indexes in rows:
+            key = names[name]
+            by_name = dict(json.loads(indexes or "[]"))
+            found[key] = Normal(
+                printed=named(printed),
+                columns=tuple(Column(*column) for column in json.loads(columns)),
+                days=named(days),
+                indexes=tuple(by_name[index] for index in self._made[key].indexes),
+            )
+        return found
+
+    def _days(self, key: str) -> str:
+        return f"{rollup_name(*located(key, self._schema))}_days"
+
+    def _text(self, key: str, part: str) -> str:
+        """The text with what was made temporary in pg_temp, and all else that a model reads in its schema."""
+        spec = self._specs[key]
+        schemas: dict[tuple[str, str], str] = {}
+        for read in spec.get("reads", ()):
+            place = located(read, self._schema if "." in key or "." in read else MODEL_SCHEMA)
+            schemas[place] = "pg_temp" if read in self._made else located(read, self._schema)[0]
+        # The text ends on a line of its own, because it may end in a comment.
+        return moved(statement(spec[part]), schemas)
+
+    def _index(self, made: _Made, spec: Spec) -> None:
+        """The declared indexes, on a table of the same columns."""
+        if not spec.get("indexes"):
+            return
+        table = f"{made.unique}:rows"
+        self._run(f"CREATE TEMPORARY TABLE {_quoted(table)} (LIKE {_temporary(made.name)})", None)
+        for number, index in enumerate(spec["indexes"]):
+            name = f"{made.unique}:{number}"
+            self._run(f"CREATE INDEX {_quoted(name)} ON {_temporary(table)} {index}", None)
+            made.indexes.append(name)
+
+    def _rename(self, made: _Made, *, shown: bool) -> None:
+        if made.shown == shown:
+            return
+        old, new = (made.unique, made.name) if shown else (made.name, made.unique)
+        self._run(f"ALTER VIEW {_temporary(old)} RENAME TO {_quoted(new)}", None)
+        made.shown = shown
+
+
+# Syntax and names, values, features that are not there, what depends on something else, a full nesting.
+_TEXT_IS_WRONG = frozenset({"42", "22", "0A", "2B", "54", "3F", "21"})
+
+
+def _state(exc: Exception) -> str | None:
+    """The SQLSTATE of psycopg's and psycopg2's errors."""
+    return getattr(exc, "sqlstate", None) or getattr(exc, "pgcode", None)
+
+
+def _message(exc: Any) -> str:
+    return str(getattr(getattr(exc, "diag", None), "message_primary", None) or exc)
+
+
+def _set_path(path: str) -> str:
+    """pg_temp is first, unless it is named."""
+    return sql.SQL("SELECT pg_catalog.set_config('search_path', {}, true)").format(path).as_string(None)
+
+
+def _temporary(name: str) -> str:
+    return f"pg_temp.{_quoted(name)}"
+
+
+def _quoted(name: str) -> str:
+    return sql.Identifier(name).as_string(None)
