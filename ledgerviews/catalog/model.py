@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .check import Check
     from .export import Export
 
-_INDEX = re.compile(r"\s*(\(|USING\b)", re.IGNORECASE)
+_INDEX = re.compile(r"(UNIQUE )?(\(|USING\b)", re.IGNORECASE)
 _PRIVILEGES = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MAINTAIN"})
 
 
@@ -44,7 +44,7 @@ class Model:
         checks: what must hold of the rows, of a materialized view.
         export: how it is exported; None where it is not.
         indexes: of a materialized view, beside that of its key: what follows ``CREATE INDEX name ON
-            relation``, as ``(mode)`` or ``USING brin (created_date)``.
+            relation``, as ``(mode)`` or ``USING brin (created_date)``; ``UNIQUE`` may stand before it.
         options: storage parameters and options of views, as ``{"security_invoker": "true"}``.
         grants: for each role (``public`` for all) its privileges; those of other roles are left alone.
         owner: the role that owns it; None leaves it to whoever runs the migration.

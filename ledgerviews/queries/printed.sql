@@ -30,7 +30,8 @@ SELECT
                     pg_catalog.substr(
                         pg_catalog.pg_get_indexdef(x.oid),
                         pg_catalog.length(
-                            'CREATE INDEX ' || pg_catalog.quote_ident(x.relname)
+                            'CREATE ' || CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END
+                            || 'INDEX ' || pg_catalog.quote_ident(x.relname)
                             || ' ON ' || t.oid::pg_catalog.regclass::text || ' '
                         ) + 1
                     )

@@ -17,7 +17,7 @@ from ledgerviews import db
 from ledgerviews.config import ENGINE_VERSION
 from ledgerviews.errors import LedgerviewsError
 
-from .compare import CREATE, DROP
+from .compare import DROP
 from .declare import INFO, Comparison, Declared, compared
 from .engine_versions import SCHEMA
 from .execute import SETTINGS
@@ -25,7 +25,6 @@ from .freeze import frozen, literal
 from .operations import EngineOp
 from .replace import ReplaceOp
 from .source_operations import TrackSourcesOp
-from .specs import SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -76,13 +75,11 @@ class FrozenEngineOp(EngineOp):
 
 @dataclass(frozen=True)
 class FrozenTrackOp(TrackSourcesOp):
-    """Triggers on sources: new ones, or ones that have lost theirs, which stay on the way back."""
-
-    again: bool = False
+    """Triggers on sources that have lost theirs; they stay on the way back."""
 
     def reverse(self) -> FrozenTrackOp:
         """The way back."""
-        return self if self.again else FrozenTrackOp(self.sources, not self.track)
+        return self
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """What ``alembic check`` prints."""
@@ -128,13 +125,10 @@ def _operations(
             for one in found.differences
         )
         own.append(FrozenReplaceOp(before, after, told, _contract(found, wanted) if packaged else ""))
-    new = [one.key for one in found.differences if one.what == CREATE and (one.after or {})["kind"] == SOURCE]
     lost = [source for source in found.state.untracked if source in found.specs]
     last: list[ops.MigrateOperation] = []
-    if new:
-        last.append(FrozenTrackOp(new, track=True))
     if lost:
-        last.append(FrozenTrackOp(lost, track=True, again=True))
+        last.append(FrozenTrackOp(lost, track=True))
     return [*engine], own, last
 
 
@@ -233,7 +227,7 @@ def _replace(autogen_context: AutogenContext, operation: FrozenReplaceOp) -> str
     # One text, which is sorted after all imports.
     if operation.contract:
         autogen_context.imports.add(operation.contract)
-    autogen_context.imports.add(frozen(dict(operation.before), dict(operation.after)))
+    autogen_context.imports.add(frozen(operation.before, operation.after))
     return "op.ledgerviews_replace(views_before, views_after)"
 
 
@@ -244,5 +238,4 @@ def _engine(_autogen_context: AutogenContext, operation: FrozenEngineOp) -> str:
 
 @_renders(FrozenTrackOp)
 def _track(_autogen_context: AutogenContext, operation: FrozenTrackOp) -> str:
-    verb = "track" if operation.track else "untrack"
-    return f"op.ledgerviews_{verb}_sources({literal(list(operation.sources))})"
+    return f"op.ledgerviews_track_sources({literal(list(operation.sources))})"

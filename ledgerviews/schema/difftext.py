@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from .compare import CHANGE, CREATE, DROP, RENAME
-from .specs import SOURCE, located
+from .specs import SOURCE, located, split_index
 from .staging import declared_index
 from .statements import index_name
 
@@ -164,7 +164,8 @@ def _indexes(
             yield f"DROP INDEX {_name((place[0], declared_index(place[1], index)))};"
     for index in after.get("indexes", []):
         if (name := declared_index(place[1], index)) not in standing:
-            yield f"CREATE INDEX {_identifier(name)} ON {_name(place)} {index};"
+            unique, rest = split_index(index)
+            yield f"CREATE {unique}INDEX {_identifier(name)} ON {_name(place)} {rest};"
 
 
 def _options(before: Spec, after: Spec, live: Mapping[str, str], relation: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .specs import Spec
+    Spec = Mapping[str, Any]
 
 _WIDTH = 100
 _INDENT = "    "
@@ -51,11 +51,11 @@ def _dict(rows: Mapping[str, str], depth: int) -> str:
 def literal(value: Any, depth: int = 0) -> str:
     """A literal that reads well: text of several lines between triple quotes, as it was written."""
     if isinstance(value, str):
-        if "\n" not in value:
+        if "\n" not in value or not all(one.isprintable() or one in "\n\t" for one in value):
             return _string(value)
-        text = value.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-        if text.endswith('"'):
-            text = text[:-1] + '\\"'
+        last = value.endswith('"')
+        body = value[:-1] if last else value
+        text = body.replace("\\", "\\\\").replace('"""', '\\"\\"\\"') + ('\\"' if last else "")
         # The text begins on a line of its own, so that its lines stand as they were written.
         return f'"""\\\n{text}"""'
     if isinstance(value, dict):

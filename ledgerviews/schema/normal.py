@@ -18,7 +18,7 @@ from ledgerviews.sqltext import MODEL_SCHEMA, moved, statement
 
 from .incremental import rollup_name
 from .live import Column
-from .specs import Spec, located
+from .specs import Spec, located, split_index
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -183,7 +183,8 @@ class _Maker:
         self._run(f"CREATE TEMPORARY TABLE {_quoted(table)} (LIKE {_temporary(made.name)})", None)
         for number, index in enumerate(spec["indexes"]):
             name = f"{made.unique}:{number}"
-            self._run(f"CREATE INDEX {_quoted(name)} ON {_temporary(table)} {index}", None)
+            unique, rest = split_index(index)
+            self._run(f"CREATE {unique}INDEX {_quoted(name)} ON {_temporary(table)} {rest}", None)
             made.indexes.append(name)
 
     def _rename(self, made: _Made, *, shown: bool) -> None:

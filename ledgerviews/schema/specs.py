@@ -30,6 +30,11 @@ def located(key: str, schema: str) -> tuple[str, str]:
     return (before, after) if dot else (schema, key)
 
 
+def split_index(text: str) -> tuple[str, str]:
+    """What stands before INDEX in the statement, and what after the relation's name."""
+    return ("UNIQUE ", text[len("UNIQUE ") :]) if text.upper().startswith("UNIQUE ") else ("", text)
+
+
 def declared(
     catalog: Catalog | None,
     entities: Iterable[Any] = (),
