@@ -37,4 +37,15 @@ SELECT
             LIMIT 1
         )
     )::text AS registered
-FROM ledgerviews.relation AS r;
+FROM ledgerviews.relation AS r
+UNION ALL
+SELECT
+    u.schema_name,
+    u.relation_name,
+    pg_catalog.jsonb_build_object(
+        'kind', 'materialized view',
+        'definition', u.definition,
+        'printed', u.printed,
+        'declared', u.declared
+    )::text AS registered
+FROM ledgerviews.unrefreshed AS u;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from .freeze import frozen, literal
 from .operations import EngineOp
 from .replace import ReplaceOp
 from .source_operations import TrackSourcesOp
+from .specs import located
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -32,15 +34,16 @@ if TYPE_CHECKING:
     from alembic.autogenerate.api import AutogenContext
 
     from .compare import Difference
-    from .live import Run
+    from .live import Place, Run
     from .specs import Spec
 
 # Alembic 1.18 and later run what is registered here before their own, unless it is said otherwise.
+_FIRST: dict[str, Any] = {}
 _LAST: dict[str, Any] = {}
 if "priority" in inspect.signature(comparators.dispatch_for).parameters:
     from alembic.util import DispatchPriority
 
-    _LAST = {"priority": DispatchPriority.LAST}
+    _FIRST, _LAST = {"priority": DispatchPriority.FIRST}, {"priority": DispatchPriority.LAST}
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,14 @@ class FrozenTrackOp(TrackSourcesOp):
         return ("ledgerviews_track_sources", *self.sources)
 
 
+@comparators.dispatch_for("schema", **_FIRST)
+def _look_away(
+    _autogen_context: AutogenContext, _upgrade_ops: ops.UpgradeOps, schemas: set[str | None]
+) -> None:
+    """Have Alembic not look at our schema at all, where it asks us first: some types there are news to it."""
+    schemas.discard(SCHEMA)
+
+
 @comparators.dispatch_for("schema", **_LAST)
 def _compare(autogen_context: AutogenContext, upgrade_ops: ops.UpgradeOps, _schemas: set[str | None]) -> None:
     """Put our operation between what it needs and what needs it."""
@@ -97,7 +108,8 @@ def _compare(autogen_context: AutogenContext, upgrade_ops: ops.UpgradeOps, _sche
         return
     with _command_errors():
         found = compared(_runner(autogen_context), wanted)
-        early, late = _parted(upgrade_ops.ops)
+        places = {located(key, wanted.schema) for key in found.specs} | set(found.state.relations)
+        early, late = _parted([one for one in upgrade_ops.ops if not _of_alembic_utils(one, places)])
         first, own, last = _operations(found, wanted, autogen_context)
     upgrade_ops.ops[:] = [*first, *early, *own, *late, *last]
 
@@ -165,6 +177,23 @@ def _not_theirs(one: ops.MigrateOperation, metadata: Sequence[Any]) -> bool:
         # SQLAlchemy 2.1 keeps its own views among the tables.
         return bool(getattr(table, "is_view", False))
     return False
+
+
+def _of_alembic_utils(one: ops.MigrateOperation, ours: set[Place]) -> bool:
+    """Whether alembic-utils would drop or change what is compared here, or whatever it finds.
+
+    It looks as soon as it is imported, if only for its classes: where nothing was registered with it, all is
+    foreign to it.
+    """
+    if not type(one).__module__.startswith("alembic_utils."):
+        return False
+    registry = sys.modules["alembic_utils.replaceable_entity"].registry
+    target = getattr(one, "target", None)
+    place = (
+        str(getattr(target, "schema", "")),
+        str(getattr(target, "table", getattr(target, "signature", ""))),
+    )
+    return not registry.entities() or place[0] == SCHEMA or place in ours
 
 
 def _parted(

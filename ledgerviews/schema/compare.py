@@ -61,9 +61,10 @@ def in_question(specs: Mapping[str, Spec], state: State, *, schema: str) -> dict
     for key, spec in specs.items():
         if spec["kind"] == SOURCE:
             continue
-        live = state.relations.get(_place(key, spec, state, schema))
+        place = _place(key, spec, state, schema)
+        live = state.relations.get(place)
         stands = live is not None and live.kind == spec["kind"]
-        settled = live is not None and _same_text(spec, live) and _same_indexes(key, spec, live, schema)
+        settled = live is not None and _same_text(spec, live) and _same_indexes(place[1], spec, live)
         if stands and settled and not any(read in found for read in spec.get("reads", ())):
             continue
         needed = needed or stands
@@ -110,7 +111,7 @@ def differences(
             )
         normal = normals.get(key)
         _require_columns(key, after, normal)
-        aspects = tuple(_aspects(key, after, live, normal, state, schema))
+        aspects = tuple(_aspects(key, place, after, live, normal, state))
         renamed = place != located(key, schema)
         if not aspects and not renamed:
             continue
@@ -268,12 +269,11 @@ def _same_words(spec: Spec, there: Registered) -> bool:
     )
 
 
-def _same_indexes(key: str, spec: Spec, live: Live, schema: str) -> bool:
+def _same_indexes(name: str, spec: Spec, live: Live) -> bool:
     """Whether the declared indexes were installed in the same words, and stand under their names."""
     wanted = spec.get("indexes", [])
     were = live.registered.declared.get("indexes", []) if live.registered else []
     standing = {index.name for index in live.indexes if index.valid}
-    name = located(key, schema)[1]
     return not wanted or (
         set(wanted) <= set(were) and all(declared_index(name, one) in standing for one in wanted)
     )
@@ -294,7 +294,7 @@ def _require_columns(key: str, spec: Spec, normal: Normal | None) -> None:
 
 
 def _aspects(  # noqa: C901, PLR0912, PLR0913, PLR0917 (one line for each thing that is compared)
-    key: str, spec: Spec, live: Live, normal: Normal | None, state: State, schema: str
+    key: str, place: Place, spec: Spec, live: Live, normal: Normal | None, state: State
 ) -> Iterator[str]:
     there = live.registered
     if live.kind != spec["kind"]:
@@ -318,7 +318,7 @@ def _aspects(  # noqa: C901, PLR0912, PLR0913, PLR0917 (one line for each thing 
         if (there is not None and there.unique_key != wanted) or not _has_key(wanted, live):
             yield "unique key"
     were = set(there.declared.get("indexes", [])) if there is not None else set()
-    lacking = not _same_indexes(key, spec, live, schema) and not _has_indexes(spec, live, normal)
+    lacking = not _same_indexes(place[1], spec, live) and not _has_indexes(spec, live, normal)
     if lacking or were - set(spec.get("indexes", [])):
         yield "indexes"
     before = there.declared if there is not None else {}

@@ -215,7 +215,7 @@ def _places(specs: Mapping[str, Spec], schema: str) -> set[Place]:
 
 
 def _registered(found: Mapping[str, Any]) -> Registered:
-    return Registered(**{**found, "checks": [checked(check) for check in found["checks"] or ()]})
+    return Registered(**{**found, "checks": [checked(check) for check in found.get("checks") or ()]})
 
 
 def _live(found: Mapping[str, Any], registered: Registered | None) -> Live:

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from ledgerviews.errors import DatabaseError, UsageError
 
-from . import staging, statements
+from . import staging, statements, unrefreshed
 from .execute import installed_version, offline, settings_of
 from .incremental import ParentTable
 
@@ -127,6 +127,7 @@ def script(
         *(_drop_source(were[name]) for name in reversed(_parents_first([*changed, *gone], were))),
         *(_create_source(shall[name]) for name in _parents_first(changed, shall)),
     ]
+    parts += unrefreshed.statements(items)
     if changed:
         parts.append(statements.track_sources(changed, tracking=settings.tracking))
     return "".join(parts)

@@ -26,7 +26,7 @@ NEXT = "ledgerviews:next:"
 
 _LONGEST_NAME = 63  # bytes
 _WORDS = {"view": "VIEW", "materialized view": "MATERIALIZED VIEW"}
-_DECLARED = ("indexes", "options", "grants", "owner")
+_DECLARED = ("indexes", "options", "grants", "owner", "with_data")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ def stage(item: Staged, *, schema: str, known: Iterable[tuple[str, str]]) -> str
         "rollup": rollup,
         "sources": list(spec.get("sources", ())) if day_body is not None else None,
         "checks": [dict(check) for check in spec.get("checks", ())],
-        "declared": {name: spec[name] for name in _DECLARED if name in spec},
+        "declared": declared(item),
     }
     gone = []
     if item.was_named:
@@ -157,6 +157,12 @@ def stage(item: Staged, *, schema: str, known: Iterable[tuple[str, str]]) -> str
     }
     lines = ",\n    ".join(f"{name} => {value}" for name, value in arguments.items() if value is not None)
     return f"SELECT ledgerviews.stage(\n    {lines}\n);\n"
+
+
+def declared(item: Staged) -> dict[str, Any]:
+    """What the registry keeps of a spec beside columns of its own; ``exact``: its key had a schema."""
+    found = {name: value for name, value in (item.spec or {}).items() if name in _DECLARED}
+    return found | ({"exact": True} if item.as_is else {})
 
 
 def _relations(specs: Specs) -> dict[str, Spec]:

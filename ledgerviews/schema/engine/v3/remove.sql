@@ -72,6 +72,7 @@ DROP FUNCTION ledgerviews.moved(text, jsonb);
 DROP FUNCTION ledgerviews.tokens(text);
 DROP FUNCTION ledgerviews.printed_days(text, text);
 DROP FUNCTION ledgerviews.printed(text, text);
+DROP TABLE ledgerviews.unrefreshed;
 ALTER TABLE ledgerviews.relation
     DROP COLUMN body,
     DROP COLUMN day_body,

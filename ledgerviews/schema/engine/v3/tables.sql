@@ -17,6 +17,17 @@ COMMENT ON COLUMN ledgerviews.relation.printed_days IS 'The same of the function
 COMMENT ON COLUMN ledgerviews.relation.declared IS
 'The indexes, grants, options and owner that were declared when it was installed; what is not declared is left alone.';
 
+CREATE TABLE ledgerviews.unrefreshed (
+    schema_name text NOT NULL,
+    relation_name text NOT NULL,
+    definition text NOT NULL,
+    printed text,
+    declared jsonb NOT NULL DEFAULT '{}',
+    PRIMARY KEY (schema_name, relation_name)
+);
+COMMENT ON TABLE ledgerviews.unrefreshed IS
+'The materialized views that revisions installed without a key: no refresh of ours renews them. As in relation.';
+
 CREATE FUNCTION ledgerviews.printed(schema_name text, relation_name text) RETURNS text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp

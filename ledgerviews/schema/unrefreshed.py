@@ -1,0 +1,67 @@
+"""Materialized views without a key: no refresh of ours renews them; revisions install them. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from ledgerviews.sqltext import statement
+
+from .staging import declared
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .staging import Staged
+
+_REMEMBER = sql.SQL("""\
+INSERT INTO ledgerviews.unrefreshed AS u (schema_name, relation_name, definition, printed, declared)
+VALUES ({schema}, {name}, {definition}, ledgerviews.printed({schema}, {name}), {declared})
+ON CONFLICT (schema_name, relation_name) DO UPDATE
+SET definition = excluded.definition, printed = excluded.printed, declared = excluded.declared;
+""")
+_FORGET = sql.SQL("""\
+DELETE FROM ledgerviews.unrefreshed AS u WHERE u.schema_name = {schema} AND u.relation_name = {name};
+""")
+_FILL = sql.SQL("""\
+DO $fill$
+BEGIN
+    IF EXISTS (
+        SELECT FROM pg_catalog.pg_class AS c
+        WHERE c.oid = {literal}::pg_catalog.regclass AND NOT c.relispopulated
+    ) THEN
+        REFRESH MATERIALIZED VIEW {relation};
+        ANALYZE {relation};
+    END IF;
+END
+$fill$;
+""")
+
+
+def statements(items: Iterable[Staged]) -> list[str]:
+    """What follows the exchange: the entries of such relations, and the rows of new ones."""
+    parts: list[sql.Composable] = []
+    for item in items:
+        names = {"schema": sql.Literal(item.schema), "name": sql.Literal(item.name)}
+        if item.spec is None or not _keyless(item.spec):
+            if item.was is not None and _keyless(item.was):
+                parts.append(_FORGET.format(**names))
+            continue
+        if item.was_named is not None:
+            parts.append(_FORGET.format(schema=names["schema"], name=sql.Literal(item.was_named)))
+        entry = {
+            "definition": sql.Literal(statement(item.spec["definition"])),
+            "declared": sql.Literal(json.dumps(declared(item), ensure_ascii=False)),
+        }
+        parts.append(_REMEMBER.format(**names, **entry))
+        if item.as_is and item.was is None and item.spec.get("with_data", True):
+            relation = sql.Identifier(item.schema, item.name)
+            literal = sql.Literal(relation.as_string(None))
+            parts.append(_FILL.format(relation=relation, literal=literal))
+    return [part.as_string(None) for part in parts]
+
+
+def _keyless(spec: Mapping[str, Any]) -> bool:
+    return spec["kind"] == "materialized view" and not spec.get("unique_key")
