@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 GOALS = {"autogenerate": 5.0, "check": 3.0}
-_CHAIN = 10
 
-ENTITIES = '''
+ENTITIES = """
 import os
 from alembic_utils.pg_materialized_view import PGMaterializedView
 from alembic_utils.pg_view import PGView
@@ -37,16 +36,16 @@ from alembic_utils.pg_view import PGView
 def entities():
     found = []
     for number in range(int(os.environ["ENTITIES"])):
-        chain, depth = divmod(number, {chain})
-        below = f"public.v_{{chain}}_{{depth - 1}}" if depth else "public.orders"
+        chain, depth = divmod(number, 10)
+        below = f"public.v_{chain}_{depth - 1}" if depth else "public.orders"
         text = (
-            f"SELECT b.id, b.customer, b.total + {{depth}} AS total, upper(b.state) AS state, b.placed_at"
+            f"SELECT b.id, b.customer, b.total + {depth} AS total, upper(b.state) AS state, b.placed_at"
             f" FROM {{below}} AS b WHERE b.total > {{number}} AND b.state IN ('open', 'paid')"
         )
         kind = PGMaterializedView if depth % 2 else PGView
-        found.append(kind(schema="public", signature=f"v_{{chain}}_{{depth}}", definition=text))
+        found.append(kind(schema="public", signature=f"v_{chain}_{depth}", definition=text))
     return found
-'''.format(chain=_CHAIN)
+""".format(chain=_CHAIN)
 
 ENV = """
 import os

@@ -103,10 +103,12 @@ def revision(*, message: str, rev_id: str | None) -> None:
     """
     from ledgerviews.schema import commands  # noqa: PLC0415 (loads Alembic)
 
-    for path in commands.revision(
-        Settings.from_environment(), message, revision_id=rev_id, stdout=sys.stderr
-    ):
+    settings = Settings.from_environment()
+    written = commands.revision(settings, message, revision_id=rev_id, stdout=sys.stderr)
+    for path in written:
         click.echo(path)
+    if not written:
+        click.echo("Nothing differs, so no revision was written.", err=True)
 
 
 @db.command()

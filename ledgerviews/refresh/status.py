@@ -31,7 +31,7 @@ GONE = "dropped by hand"
 NO_INDEX = "unique index missing"
 
 _MENDS = {
-    CHANGED: "Write a revision that installs what the code says now.",
+    CHANGED: "`ledgerviews diff` shows what differs, `ledgerviews db revision -m TEXT` writes a revision.",
     NOT_INSTALLED: "Write a revision that installs it, or set LEDGERVIEWS_SCHEMA to where it stands.",
     NOT_DECLARED: "Drop it by a revision, or set LEDGERVIEWS_MODELS and LEDGERVIEWS_SCHEMA to its own.",
     GONE: "Downgrade to the revision before the one that creates it, and upgrade again.",

@@ -22,7 +22,7 @@ def frozen(before: Mapping[str, Spec], after: Mapping[str, Spec]) -> str:
         former = next((old for old, one in before.items() if one.get("renamed_from") == key), key)
         rows[key] = _changed(former, before[former], spec) if former in before else _dict(_texts(spec), 1)
     parts.append("views_after = " + _dict(rows, 0))
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts)
 
 
 def _changed(former: str, before: Spec, after: Spec) -> str:

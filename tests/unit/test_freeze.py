@@ -60,8 +60,7 @@ views_after = {
 SELECT 2
   AS a""",
     },
-}
-'''
+}'''
     )
 
 
