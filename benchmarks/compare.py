@@ -40,12 +40,12 @@ def entities():
         below = f"public.v_{chain}_{depth - 1}" if depth else "public.orders"
         text = (
             f"SELECT b.id, b.customer, b.total + {depth} AS total, upper(b.state) AS state, b.placed_at"
-            f" FROM {{below}} AS b WHERE b.total > {{number}} AND b.state IN ('open', 'paid')"
+            f" FROM {below} AS b WHERE b.total > {number} AND b.state IN ('open', 'paid')"
         )
         kind = PGMaterializedView if depth % 2 else PGView
         found.append(kind(schema="public", signature=f"v_{chain}_{depth}", definition=text))
     return found
-""".format(chain=_CHAIN)
+"""
 
 ENV = """
 import os

@@ -47,7 +47,7 @@ down_revision = None
 source_contract = {"public.orders": {"id": "integer", "placed_at": "timestamptz"}}
 
 def upgrade():
-    op.ledgerviews_engine(version=2, previous=0)
+    op.ledgerviews_engine(version=3, previous=0)
     op.ledgerviews_create_materialized_view(
         "mart_orders_daily",
         """-- 100 % of the orders; ' :day ' and %s are only text here.
@@ -151,7 +151,7 @@ def test_a_team_s_mart_by_day(shop: Path, empty_url: str, connect: Connect, run_
     body = rendered.stdout.replace("\n", "\n    ")
     (shop / "shop/migrations/versions/a1.py").write_text(
         "from alembic import op\nimport ledgerviews.schema\nrevision = 'a1'\ndown_revision = None\n"
-        f"def upgrade():\n    op.ledgerviews_engine(version=2)\n    {body}\n"
+        f"def upgrade():\n    op.ledgerviews_engine(version=3)\n    {body}\n"
         "def downgrade():\n    op.ledgerviews_drop_source('orders')\n"
         "    op.ledgerviews_drop_materialized_view('mart_orders_daily', by_day=True)\n"
         "    op.ledgerviews_engine(version=0)\n",
@@ -215,7 +215,7 @@ def test_the_engine_stays_while_something_is_published(shop: Path, empty_url: st
     assert done.returncode != 0
     assert "mart_orders_daily" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    assert connection.execute("SELECT version FROM ledgerviews.engine").fetchall() == [(2,)]
+    assert connection.execute("SELECT version FROM ledgerviews.engine").fetchall() == [(3,)]
 
 
 def test_the_engine_can_be_asked_for_twice(shop: Path, empty_url: str, connect: Connect) -> None:
@@ -224,14 +224,14 @@ def test_the_engine_can_be_asked_for_twice(shop: Path, empty_url: str, connect: 
     connection.execute("CREATE TABLE public.orders (id int, placed_at timestamptz)")
     (shop / "shop/migrations/versions/b2.py").write_text(
         'from alembic import op\nimport ledgerviews.schema\nrevision = "b2"\ndown_revision = "a1"\n'
-        "def upgrade():\n    op.ledgerviews_engine(version=2)\ndef downgrade():\n    pass\n",
+        "def upgrade():\n    op.ledgerviews_engine(version=3)\ndef downgrade():\n    pass\n",
         encoding="utf-8",
     )
 
     done = alembic(shop, "upgrade", "head", url=empty_url)
 
     assert done.returncode == 0, done.stderr
-    assert connection.execute("SELECT version FROM ledgerviews.engine").fetchall() == [(2,)]
+    assert connection.execute("SELECT version FROM ledgerviews.engine").fetchall() == [(3,)]
 
 
 def test_a_revision_runs_under_the_lock_and_the_time_out(
