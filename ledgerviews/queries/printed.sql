@@ -2,6 +2,7 @@
 SELECT
     w.name,
     pg_catalog.quote_ident(w.schema) || '.' || pg_catalog.quote_ident(w.relation) AS stands_for,
+    pg_catalog.quote_ident(w.relation) AS bare,
     pg_catalog.pg_get_viewdef(c.oid, FALSE) AS printed,
     (
         SELECT

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from .live import Run
 
 _OURS = "SET LOCAL search_path = pg_catalog, pg_temp"
-_NAME = re.compile(r'"ledgerviews:\d+"')
+# A relation without an alias is its columns' qualifier, too; a second one in a query gets a number.
+_NAME = re.compile(r'"(?P<name>ledgerviews:\d+)(?P<number>_\d+)?"(?P<dot>\.)?')
+_SIMPLE = re.compile(r"[a-z_][a-z0-9_]*")
 _IDENTIFIER = r'(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)'
 # schema.name name: such a thing stands in FROM only, for a column's own has AS before it.
 _REPEATED = re.compile(rf'(?<![\w.$"])({_IDENTIFIER}\.({_IDENTIFIER})) \2(?![\w$"(.])')
@@ -145,18 +147,28 @@ class _Maker:
             for key, made in self._made.items()
         ]
         rows = self._run(query("printed"), {"names": json.dumps(asked)})
-        ours = {row[0]: row[1] for row in rows}
+        ours = {row[0]: (row[1], row[2]) for row in rows}
+
+        def one(found: re.Match[str]) -> str:
+            whole, bare = ours[found["name"]]
+            if found["number"]:
+                numbered = self._made[names[found["name"]]].name + found["number"]
+                bare = whole = numbered if _SIMPLE.fullmatch(numbered) else _quoted(numbered)
+            return f"{bare}." if found["dot"] else whole
 
         def named(text: str | None) -> str | None:
-            return plain(text and _NAME.sub(lambda found: ours[found[0][1:-1]], text))
+            return plain(text and _NAME.sub(one, text))
 
         found = {key: Normal(error=error) for key, error in self._errors.items()}
-        for name, _, printed, columns, days, indexes in rows:
+        for name, _, _, printed, columns, days, indexes in rows:
             key = names[name]
             by_name = dict(json.loads(indexes or "[]"))
             found[key] = Normal(
                 printed=named(printed),
-                columns=tuple(Column(*column) for column in json.loads(columns)),
+                columns=tuple(
+                    Column(column[0], _NAME.sub(one, column[1]), *column[2:])
+                    for column in json.loads(columns)
+                ),
                 days=named(days),
                 indexes=tuple(by_name[index] for index in self._made[key].indexes),
             )

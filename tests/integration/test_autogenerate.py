@@ -343,6 +343,29 @@ def test_entities_that_alembic_utils_installed_are_taken_over(
     assert rows(connect(empty_url), "SELECT * FROM v") == [(1, 10), (2, 20)]
 
 
+def test_texts_without_aliases_are_printed_as_they_stand(
+    application: Application, connect: Connect, empty_url: str
+) -> None:
+    """Columns that are qualified by a relation's own name, twice in one query, and a repeated alias."""
+    texts = {
+        "public.base": (VIEW, "SELECT id, total FROM orders"),
+        "public.joined": (
+            VIEW,
+            "SELECT base.id, orders.total FROM public.base JOIN public.orders USING (id)",
+        ),
+        "public.twice": (
+            VIEW,
+            "SELECT id FROM public.base WHERE id IN (SELECT base.id + 1 FROM public.base)",
+        ),
+        "public.same": (VIEW, 'SELECT base.id, base AS whole FROM public.base AS base, joined AS "J"'),
+    }
+    application.entities = texts
+    application.change()
+    connect(empty_url).execute("UPDATE ledgerviews.relation SET printed = NULL")
+
+    assert application.differs() == []
+
+
 def test_a_model_is_renamed(application: Application, connect: Connect, empty_url: str) -> None:
     """Its rows and identity stay, readers follow, and the downgrade takes the former name back."""
     model = {
