@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     Connect = Callable[[str], psycopg.Connection]
 
+REVISIONS = list((pg.ROOT / "migrations" / "versions").glob("0*.py"))
 RELATIONS: LiteralString = """
     SELECT c.relname, c.relkind, c.relispopulated
     FROM pg_class AS c
@@ -290,8 +291,8 @@ def test_one_step_down(installed_url: str, connect: Connect, run_cli: pg.RunCli)
     done = run_cli("db", "downgrade", "-1", url=installed_url)
 
     assert done.returncode == 0, done.stderr
-    version = "SELECT version FROM ledgerviews.engine"
-    assert connect(installed_url).execute(version).fetchall() == [(2,)]
+    version = "SELECT version_num FROM ledgerviews.alembic_version"
+    assert connect(installed_url).execute(version).fetchall() == [(f"{len(REVISIONS) - 1:04}",)]
 
 
 def test_the_application_s_history_is_left_alone(application_url: str, connect: Connect) -> None:
@@ -303,7 +304,8 @@ def test_the_application_s_history_is_left_alone(application_url: str, connect: 
 
     assert before != []
     assert connection.execute("SELECT * FROM public.alembic_version").fetchall() == before
-    assert connection.execute("SELECT version_num FROM ledgerviews.alembic_version").fetchall() == [("0005",)]
+    version = "SELECT version_num FROM ledgerviews.alembic_version"
+    assert connection.execute(version).fetchall() == [(f"{len(REVISIONS):04}",)]
 
 
 def test_check_passes_and_proposes_nothing(installed_url: str, connect: Connect) -> None:
@@ -362,8 +364,7 @@ def test_two_deploys_at_once(application_url: str, connect: Connect) -> None:
         thread.join(120)
 
     assert [done.returncode for done in results] == [0, 0, 0], [done.stderr for done in results]
-    revisions = len(list((pg.ROOT / "migrations" / "versions").glob("0*.py")))
-    assert sum(done.stderr.count("Running upgrade") for done in results) == revisions
+    assert sum(done.stderr.count("Running upgrade") for done in results) == len(REVISIONS)
     assert connect(application_url).execute(
         "SELECT count(*) FROM ledgerviews.alembic_version"
     ).fetchone() == (1,)
