@@ -11,6 +11,7 @@ it keeps those waiting that hold the locks. Leaves with 1 where the goal is shor
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
 import tempfile
@@ -70,7 +71,17 @@ def specs(more: int) -> dict[str, dict[str, Any]]:
 
 
 def recreate(connection: psycopg.Connection, more: int) -> None:
-    """What a revision without this does: all of it dropped and created again, in one transaction."""
+    """What a revision without this does: all of it dropped and created again, in one transaction.
+
+    Readers lock a view before what it reads, DROP … CASCADE after: it is tried until it is no victim.
+    """
+    while True:
+        with contextlib.suppress(psycopg.errors.DeadlockDetected):
+            _recreate(connection, more)
+            return
+
+
+def _recreate(connection: psycopg.Connection, more: int) -> None:
     with connection.transaction():
         connection.execute("DROP MATERIALIZED VIEW public.daily CASCADE")
         for name, spec in specs(more).items():
