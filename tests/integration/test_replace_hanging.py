@@ -224,8 +224,9 @@ def test_one_without_a_key_is_filled_beside(empty_url: str, connect: Connect) ->
     stored = {
         "kind": "materialized view",
         # Whether somebody already waits for what is replaced while this is computed.
-        "definition": "SELECT count(*) AS n, (SELECT count(*) FROM pg_locks AS k WHERE k.mode ="
-        " 'AccessExclusiveLock' AND k.relation = 'public.top'::regclass) AS locks FROM public.fresh",
+        "definition": "SELECT count(*) AS n, (SELECT count(*) FROM pg_locks AS k JOIN pg_class AS c"
+        " ON c.oid = k.relation WHERE k.mode = 'AccessExclusiveLock' AND c.relname = 'top'"
+        " AND c.relnamespace::regnamespace::text = 'public') AS locks FROM public.fresh",
     }
     more = {
         "fresh": {

@@ -97,9 +97,7 @@ BEGIN
         ) AS n ON n.target IS NOT NULL
         WHERE d.place IS NULL OR t.place < d.place
         GROUP BY 1;
-        IF v_tag IS NULL THEN
-            RETURN v_moved || COALESCE(sql, '');
-        END IF;
+        EXIT WHEN v_tag IS NULL;
         v_head := COALESCE(v_head, '');
         v_stop := pg_catalog.strpos(pg_catalog.substr(v_rest, pg_catalog.length(v_head) + pg_catalog.length(v_tag) + 1), v_tag);
         IF v_stop = 0 THEN
@@ -110,6 +108,7 @@ BEGIN
             || pg_catalog.substr(v_rest, pg_catalog.length(v_head) + 1, v_stop - pg_catalog.length(v_head));
         v_rest := pg_catalog.substr(v_rest, v_stop + 1);
     END LOOP;
+    RETURN v_moved || COALESCE(sql, '');
 END
 $body$;
 COMMENT ON FUNCTION ledgerviews.moved(text, jsonb) IS

@@ -318,9 +318,9 @@ DECLARE
     v_old oid;
     v_kind text;
     v_same boolean;
-    v_names jsonb := '{}';
-    v_probes jsonb := '{}';
-    v_found jsonb := '[]';
+    v_names jsonb := jsonb '{}';
+    v_probes jsonb := jsonb '{}';
+    v_found jsonb := jsonb '[]';
     v_rollup text;
 BEGIN
     UPDATE ledgerviews.staged AS s
