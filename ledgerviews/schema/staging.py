@@ -127,6 +127,8 @@ def stage(item: Staged, *, schema: str, known: Iterable[tuple[str, str]]) -> str
         "checks": [dict(check) for check in spec.get("checks", ())],
         "declared": declared(item),
     }
+    if _filled(item):
+        registered["fill"] = True
     gone = []
     if item.was_named:
         registered["renamed_indexes"] = {
@@ -163,6 +165,13 @@ def declared(item: Staged) -> dict[str, Any]:
     """What the registry keeps of a spec beside columns of its own; ``exact``: its key had a schema."""
     found = {name: value for name, value in (item.spec or {}).items() if name in _DECLARED}
     return found | ({"exact": True} if item.as_is else {})
+
+
+def _filled(item: Staged) -> bool:
+    """Whether it is filled as it is made: no refresh of ours will, and nobody said WITH NO DATA."""
+    spec = item.spec or {}
+    keyless = spec["kind"] == "materialized view" and not spec.get("unique_key")
+    return item.as_is and item.was is None and keyless and bool(spec.get("with_data", True))
 
 
 def _relations(specs: Specs) -> dict[str, Spec]:

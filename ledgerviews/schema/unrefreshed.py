@@ -25,23 +25,10 @@ SET definition = excluded.definition, printed = excluded.printed, declared = exc
 _FORGET = sql.SQL("""\
 DELETE FROM ledgerviews.unrefreshed AS u WHERE u.schema_name = {schema} AND u.relation_name = {name};
 """)
-_FILL = sql.SQL("""\
-DO $fill$
-BEGIN
-    IF EXISTS (
-        SELECT FROM pg_catalog.pg_class AS c
-        WHERE c.oid = {literal}::pg_catalog.regclass AND NOT c.relispopulated
-    ) THEN
-        REFRESH MATERIALIZED VIEW {relation};
-        ANALYZE {relation};
-    END IF;
-END
-$fill$;
-""")
 
 
 def statements(items: Iterable[Staged]) -> list[str]:
-    """What follows the exchange: the entries of such relations, and the rows of new ones."""
+    """What follows the exchange: the entries of such relations."""
     parts: list[sql.Composable] = []
     for item in items:
         names = {"schema": sql.Literal(item.schema), "name": sql.Literal(item.name)}
@@ -56,10 +43,6 @@ def statements(items: Iterable[Staged]) -> list[str]:
             "declared": sql.Literal(json.dumps(declared(item), ensure_ascii=False)),
         }
         parts.append(_REMEMBER.format(**names, **entry))
-        if item.as_is and item.was is None and item.spec.get("with_data", True):
-            relation = sql.Identifier(item.schema, item.name)
-            literal = sql.Literal(relation.as_string(None))
-            parts.append(_FILL.format(relation=relation, literal=literal))
     return [part.as_string(None) for part in parts]
 
 

@@ -8,13 +8,14 @@
 -- touch it. name is that of pg_describe_object. The given relations are not in it.
 --
 --     ledgerviews.captured(relation oid, schema text, name text)
---     ledgerviews.captured_function(function oid)
+--     ledgerviews.captured_function(function oid, target text DEFAULT NULL)
 --     RETURNS TABLE (place integer, kind text, object text, columns text[], statement text)
 -- All that hangs on a view or materialized view (a function), in order, to be run after it was created anew as
 -- schema.name, whatever role does so. kind 'storage' is best run before it is filled. object is the captured
 -- index, statistics object, rule, trigger or grantee (object of kind 'statistics' with its schema, as format('%I.%I')).
 -- columns: those of the relation that the statement cannot do without; '{}' where it needs none that is known.
--- Extended statistics are made in schema, except where schema is the relation's own: then where they were.
+-- Extended statistics are made in schema, except where schema is the relation's own: then where they were. Those of
+-- another schema than the relation's are named ledgerviews_OID there, for two may have one name.
 --
 --     ledgerviews.moved(sql text, names jsonb) RETURNS text
 -- The SQL with qualified names moved, e.g. {"a.b": "c.b"}, keys and values written as format('%I.%I') writes them;
@@ -96,9 +97,7 @@ BEGIN
         ) AS n ON n.target IS NOT NULL
         WHERE d.place IS NULL OR t.place < d.place
         GROUP BY 1;
-        IF v_tag IS NULL THEN
-            RETURN v_moved || COALESCE(sql, '');
-        END IF;
+        EXIT WHEN v_tag IS NULL;
         v_head := COALESCE(v_head, '');
         v_stop := pg_catalog.strpos(pg_catalog.substr(v_rest, pg_catalog.length(v_head) + pg_catalog.length(v_tag) + 1), v_tag);
         IF v_stop = 0 THEN
@@ -109,6 +108,7 @@ BEGIN
             || pg_catalog.substr(v_rest, pg_catalog.length(v_head) + 1, v_stop - pg_catalog.length(v_head));
         v_rest := pg_catalog.substr(v_rest, v_stop + 1);
     END LOOP;
+    RETURN v_moved || COALESCE(sql, '');
 END
 $body$;
 COMMENT ON FUNCTION ledgerviews.moved(text, jsonb) IS
@@ -386,7 +386,9 @@ statistic AS (
         n.nspname,
         pg_catalog.format('%I.%I', n.nspname, s.stxname) AS old,
         pg_catalog.format(
-            '%I.%I', CASE WHEN t.nspname = captured.schema THEN n.nspname ELSE captured.schema END, s.stxname) AS new,
+            '%I.%I',
+            CASE WHEN t.nspname = captured.schema THEN n.nspname ELSE captured.schema END,
+            CASE WHEN t.nspname IN (captured.schema, n.nspname) THEN s.stxname ELSE 'ledgerviews_' || s.oid END) AS new,
         COALESCE(
             (
                 SELECT pg_catalog.array_agg(DISTINCT a.attname::text)
@@ -513,7 +515,16 @@ part (phase, kind, object, columns, statement) AS (
     SELECT 33, 'statistics', s.old, s.columns, pg_catalog.format('ALTER STATISTICS %s OWNER TO %I', s.new, pg_catalog.pg_get_userbyid(s.stxowner))
     FROM statistic AS s
     UNION ALL
-    SELECT 40, 'rule', w.rulename, '{}', ledgerviews.moved(pg_catalog.pg_get_ruledef(w.oid), t.names)
+    SELECT
+        40, 'rule', w.rulename,
+        ARRAY(
+            SELECT DISTINCT a.attname::text
+            FROM pg_catalog.pg_depend AS d
+            JOIN attribute AS a ON a.attnum = d.refobjsubid
+            WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = w.oid
+                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = t.oid
+        ),
+        ledgerviews.moved(pg_catalog.pg_get_ruledef(w.oid), t.names)
     FROM named AS t
     JOIN pg_catalog.pg_rewrite AS w ON w.ev_class = t.oid
     WHERE w.rulename <> '_RETURN'
@@ -525,7 +536,16 @@ part (phase, kind, object, columns, statement) AS (
         ON d.classoid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objoid = w.oid
     WHERE w.rulename <> '_RETURN'
     UNION ALL
-    SELECT 42, 'trigger', g.tgname, '{}', ledgerviews.moved(pg_catalog.pg_get_triggerdef(g.oid), t.names)
+    SELECT
+        42, 'trigger', g.tgname,
+        ARRAY(
+            SELECT DISTINCT a.attname::text
+            FROM pg_catalog.pg_depend AS d
+            JOIN attribute AS a ON a.attnum = d.refobjsubid
+            WHERE d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND d.objid = g.oid
+                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = t.oid
+        ),
+        ledgerviews.moved(pg_catalog.pg_get_triggerdef(g.oid), t.names)
     FROM named AS t
     JOIN pg_catalog.pg_trigger AS g ON g.tgrelid = t.oid
     WHERE NOT g.tgisinternal
@@ -590,14 +610,16 @@ END;
 COMMENT ON FUNCTION ledgerviews.captured(oid, text, text) IS
 'All that hangs on a view or materialized view, as statements that put it on schema.name.';
 
-CREATE FUNCTION ledgerviews.captured_function(function oid)
+CREATE FUNCTION ledgerviews.captured_function(function oid, target text DEFAULT NULL)
 RETURNS TABLE (place integer, kind text, object text, columns text[], statement text)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 SET quote_all_identifiers = off
 BEGIN ATOMIC
 WITH this AS (
-    SELECT p.*, p.oid::pg_catalog.regprocedure::text AS new FROM pg_catalog.pg_proc AS p WHERE p.oid = captured_function.function
+    SELECT p.*, COALESCE(captured_function.target, p.oid::pg_catalog.regprocedure::text) AS new
+    FROM pg_catalog.pg_proc AS p
+    WHERE p.oid = captured_function.function
 ),
 
 part (phase, kind, object, statement) AS (
@@ -634,4 +656,5 @@ SELECT (pg_catalog.row_number() OVER (ORDER BY p.phase, p.ordinality))::integer,
 FROM (SELECT q.*, pg_catalog.row_number() OVER () AS ordinality FROM part AS q) AS p
 ORDER BY 1;
 END;
-COMMENT ON FUNCTION ledgerviews.captured_function(oid) IS 'All that hangs on a function, as statements that put it on the one created anew.';
+COMMENT ON FUNCTION ledgerviews.captured_function(oid, text) IS
+'All that hangs on a function, as statements that put it on the one created anew, or on target (as regprocedure writes it).';

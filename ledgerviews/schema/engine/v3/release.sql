@@ -702,7 +702,6 @@ SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
     v_objects integer;
-    v_gone text;
 BEGIN
     LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE;
     SELECT pg_catalog.count(*) INTO v_objects FROM ledgerviews.released_object AS o;

@@ -61,7 +61,7 @@ DROP FUNCTION ledgerviews.old_schema(text);
 DROP FUNCTION ledgerviews.next_schema(text);
 DROP TABLE ledgerviews.member;
 DROP TABLE ledgerviews.staged;
-DROP FUNCTION ledgerviews.captured_function(oid);
+DROP FUNCTION ledgerviews.captured_function(oid, text);
 DROP FUNCTION ledgerviews.captured(oid, text, text);
 DROP FUNCTION ledgerviews.grants(aclitem[], oid, text);
 DROP FUNCTION ledgerviews.clear_grants(regprocedure);

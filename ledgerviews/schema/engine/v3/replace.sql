@@ -64,10 +64,13 @@ CREATE TABLE ledgerviews.member (
     reads_oids oid[] NOT NULL DEFAULT '{}',
     old_reads oid[] NOT NULL DEFAULT '{}',
     row_count bigint,
+    statistics jsonb NOT NULL DEFAULT '{}',
     upstream text[] NOT NULL DEFAULT '{}'
 );
 COMMENT ON TABLE ledgerviews.member IS
 'All that a replacement touches, while its transaction lasts: what changes, and what depends on that.';
+COMMENT ON COLUMN ledgerviews.member.statistics IS
+'Where its statistics objects shall stand, [schema, name] by the name that they have beside; those left out, by it under their own.';
 COMMENT ON COLUMN ledgerviews.member.action IS
 'swap: the one built beside takes its place; replace: in place, it keeps its identity; drop; none.';
 
@@ -251,7 +254,9 @@ DECLARE
 BEGIN
     IF pg_catalog.to_regnamespace(v_next) IS NULL THEN
         EXECUTE pg_catalog.format('CREATE SCHEMA %I', v_next);
-        -- Whoever is given a relation there must be allowed to have it there.
+        -- Whoever granted must be able to do so again; nobody else sees the schema, which goes with the transaction.
+        EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA %I TO PUBLIC', v_next);
+        -- Whoever is given something there must be allowed to have it there.
         FOR v_owner IN
             SELECT DISTINCT o.rolname
             FROM ledgerviews.member AS m
@@ -263,6 +268,12 @@ BEGIN
             FROM ledgerviews.member AS m
             JOIN pg_catalog.pg_proc AS c ON c.oid = m.old
             JOIN pg_catalog.pg_roles AS o ON o.oid = c.proowner
+            WHERE o.rolname <> CURRENT_USER
+            UNION
+            SELECT DISTINCT o.rolname
+            FROM ledgerviews.member AS m
+            JOIN pg_catalog.pg_statistic_ext AS c ON c.stxrelid = m.old
+            JOIN pg_catalog.pg_roles AS o ON o.oid = c.stxowner
             WHERE o.rolname <> CURRENT_USER
             UNION
             SELECT DISTINCT s.registered #>> '{declared,owner}'
@@ -307,9 +318,9 @@ DECLARE
     v_old oid;
     v_kind text;
     v_same boolean;
-    v_names jsonb := '{}';
-    v_probes jsonb := '{}';
-    v_found jsonb := '[]';
+    v_names jsonb := jsonb '{}';
+    v_probes jsonb := jsonb '{}';
+    v_found jsonb := jsonb '[]';
     v_rollup text;
 BEGIN
     UPDATE ledgerviews.staged AS s
@@ -646,6 +657,31 @@ DECLARE
     v_name text;
     v_other text;
 BEGIN
+    -- What is only renamed has its old name while others are built on it: a text that would notice, for it qualifies
+    -- columns by the new name or is run as it is, has it built anew.
+    UPDATE ledgerviews.staged AS s
+    SET change = 'rebuild'
+    WHERE s.change = 'rename' AND EXISTS (
+        SELECT
+        FROM ledgerviews.staged AS o
+        CROSS JOIN LATERAL (
+            SELECT pg_catalog.replace(
+                pg_catalog.concat_ws(E'\n', o.body, o.day_body),
+                '"ledgerviews:next:' || pg_catalog.replace(s.schema_name, '"', '""') || '"."'
+                || pg_catalog.replace(s.relation_name, '"', '""') || '"', E'\x01') AS text
+        ) AS m
+        WHERE o.change IN ('create', 'rebuild')
+            AND pg_catalog.format('%I.%I', s.schema_name, s.relation_name) = ANY (o.reads || o.day_reads)
+            AND (
+                o.as_is
+                OR m.text ~* (
+                    '\x01\s*($|[-./,;)]|(on|using|where|join|cross|left|right|full|inner|natural|group|order|having|limit|offset'
+                    '|fetch|for|union|except|intersect|window|tablesample)\M)')
+                AND pg_catalog.strpos(
+                    pg_catalog.lower(pg_catalog.translate(m.text, E'\x01" \n\t', '')),
+                    pg_catalog.lower(pg_catalog.translate(s.relation_name, '" ', '')) || '.') > 0
+            )
+    );
     LOOP
         DELETE FROM ledgerviews.member;
         FOR v_staged IN
@@ -780,6 +816,10 @@ DECLARE
     v_word text := CASE member.kind WHEN 'materialized view' THEN 'MATERIALIZED VIEW' WHEN 'table' THEN 'TABLE' ELSE 'VIEW' END;
     v_was "char" := (SELECT c.relkind FROM pg_catalog.pg_class AS c WHERE c.oid = member.old);
     v_other boolean := v_was IS DISTINCT FROM (CASE member.kind WHEN 'materialized view' THEN 'm' WHEN 'table' THEN 'r' ELSE 'v' END)::"char";
+    v_sqlstate text;
+    v_message text;
+    v_detail text;
+    v_hint text;
 BEGIN
     IF member.old IS NULL THEN
         RETURN;
@@ -812,6 +852,15 @@ BEGIN
         THEN
             CONTINUE;
         END IF;
+        IF NOT v_captured.columns <@ v_columns AND v_captured.kind IN ('rule', 'trigger') THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'undefined_column',
+                MESSAGE = (
+                    SELECT pg_catalog.format('it needs the column %s, which is gone', pg_catalog.string_agg(n.name, ', ' ORDER BY n.name))
+                    FROM pg_catalog.unnest(v_captured.columns) AS n (name)
+                    WHERE n.name <> ALL (v_columns)),
+                HINT = pg_catalog.format('Drop the %s, or make it anew without, before this revision.', v_captured.kind);
+        END IF;
         IF NOT v_captured.columns <@ v_columns THEN
             IF v_captured.kind IN ('index', 'statistics') AND v_captured.statement LIKE 'CREATE %' THEN
                 RAISE WARNING '% % goes with a column of %.%.', pg_catalog.initcap(v_captured.kind), v_captured.object, member.schema_name, member.name;
@@ -821,6 +870,16 @@ BEGIN
         EXECUTE pg_catalog.regexp_replace(
             v_captured.statement, '^(ALTER|COMMENT ON|SECURITY LABEL FOR \S+ ON) (?:MATERIALIZED )?VIEW ', '\1 ' || v_word || ' ');
     END LOOP;
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS
+        v_sqlstate = RETURNED_SQLSTATE, v_message = MESSAGE_TEXT, v_detail = PG_EXCEPTION_DETAIL, v_hint = PG_EXCEPTION_HINT;
+    IF v_sqlstate ~ '^(40|55)' THEN
+        RAISE;
+    END IF;
+    PERFORM ledgerviews.refused(
+        member, v_sqlstate,
+        pg_catalog.concat_ws(' ', 'its', v_captured.kind, CASE v_captured.kind WHEN 'grant' THEN 'to' END, v_captured.object) || ': ' || v_message,
+        v_detail, v_hint);
 END
 $body$;
 COMMENT ON FUNCTION ledgerviews.hang(ledgerviews.member, boolean) IS
@@ -867,6 +926,7 @@ DECLARE
     v_text text;
     v_line text;
     v_rows bigint;
+    v_created boolean := false;
     v_sqlstate text;
     v_message text;
     v_detail text;
@@ -902,6 +962,7 @@ BEGIN
                     E'CREATE %s %s AS\n%s\n%s', CASE member.kind WHEN 'view' THEN 'VIEW' ELSE 'MATERIALIZED VIEW' END, v_target, v_text,
                     CASE member.kind WHEN 'view' THEN '' ELSE 'WITH NO DATA' END));
         END IF;
+        v_created := true;
         IF member.kind = 'function' THEN
             SELECT p.oid INTO member.new
             FROM pg_catalog.pg_proc AS p
@@ -912,9 +973,8 @@ BEGIN
                 PERFORM ledgerviews.grant_defaults(member);
             END IF;
             FOR v_line IN
-                SELECT pg_catalog.replace(
-                    c.statement, member.old::pg_catalog.regprocedure::text, member.new::pg_catalog.regprocedure::text)
-                FROM ledgerviews.captured_function(member.old) AS c
+                SELECT c.statement
+                FROM ledgerviews.captured_function(member.old, member.new::pg_catalog.regprocedure::text) AS c
                 WHERE member.old IS NOT NULL
                 ORDER BY c.place
             LOOP
@@ -950,8 +1010,9 @@ BEGIN
     EXCEPTION WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS
             v_sqlstate = RETURNED_SQLSTATE, v_message = MESSAGE_TEXT, v_detail = PG_EXCEPTION_DETAIL, v_hint = PG_EXCEPTION_HINT;
-        -- A conflict with another session is no fault of the relation; a fault in its text keeps its line.
-        IF v_sqlstate ~ '^(40|55)' OR member.changed AND v_sqlstate LIKE '42%' THEN
+        -- A conflict with another session is no fault of the relation; a fault in its text keeps its line; what says
+        -- its name already goes on as it is.
+        IF v_sqlstate ~ '^(40|55)' OR member.changed AND v_sqlstate LIKE '42%' AND NOT v_created OR v_message LIKE '%; nothing was changed.' THEN
             RAISE;
         END IF;
         PERFORM ledgerviews.refused(member, v_sqlstate, v_message, v_detail, v_hint);
@@ -1033,6 +1094,21 @@ BEGIN
             ELSE 'none'
         END
         WHERE m.key = v_member.key;
+    END LOOP;
+    -- Functions of one name are exchanged together: texts that call them are moved by name.
+    LOOP
+        UPDATE ledgerviews.member AS m
+        SET action = 'swap'
+        WHERE m.action IN ('replace', 'none')
+            AND EXISTS (
+                SELECT FROM ledgerviews.member AS r
+                WHERE r.action = 'swap'
+                    AND (
+                        m.kind = 'function' AND r.kind = 'function' AND r.old_name = m.old_name
+                        OR r.key <> m.key AND (m.key = ANY (r.reads) OR m.old = ANY (r.reads_oids))
+                    )
+            );
+        EXIT WHEN NOT FOUND;
     END LOOP;
     UPDATE ledgerviews.member AS m
     SET action = 'replace'
@@ -1135,6 +1211,31 @@ BEGIN
         SELECT r.sources FROM ledgerviews.relation AS r
         WHERE r.schema_name = s.schema_name AND r.relation_name = COALESCE(s.renamed_from, s.relation_name)
     ), '{}');
+    -- A rename changes what is printed of all that read it, names of columns too: it is printed anew in the end.
+    UPDATE ledgerviews.relation AS r
+    SET printed = NULL, printed_days = NULL
+    WHERE r.body IS NOT NULL
+        AND (r.schema_name, r.relation_name) IN (
+            SELECT n.nspname, c.relname
+            FROM ledgerviews.dependents(ARRAY(SELECT s.stands FROM ledgerviews.staged AS s WHERE s.renamed_from IS NOT NULL)) AS d
+            JOIN pg_catalog.pg_class AS c ON c.oid = d.objid
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+            WHERE d.kind = 'relation'
+        )
+        AND r.printed IS NOT DISTINCT FROM ledgerviews.printed(r.schema_name, r.relation_name)
+        AND r.printed_days IS NOT DISTINCT FROM ledgerviews.printed_days(r.schema_name, r.relation_name);
+    UPDATE ledgerviews.staged AS s
+    SET printed = NULL, printed_days = NULL
+    WHERE EXISTS (SELECT FROM ledgerviews.staged AS o WHERE o.renamed_from IS NOT NULL);
+    UPDATE ledgerviews.member AS m
+    SET statistics = COALESCE((
+        SELECT pg_catalog.jsonb_object_agg('ledgerviews_' || s.oid, pg_catalog.jsonb_build_array(n.nspname, s.stxname))
+        FROM pg_catalog.pg_statistic_ext AS s
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = s.stxnamespace
+        JOIN pg_catalog.pg_class AS c ON c.oid = s.stxrelid AND c.relnamespace <> s.stxnamespace
+        WHERE s.stxrelid = m.old
+    ), '{}')
+    WHERE m.action = 'swap' AND m.kind IN ('materialized view', 'table');
     -- The published materialized views that each new one reads, at any depth, as ledgerviews.materialized_view finds them.
     UPDATE ledgerviews.member AS m
     SET upstream = ARRAY(
@@ -1236,7 +1337,9 @@ BEGIN
 
     UPDATE ledgerviews.member AS m
     SET needed = CASE
-        WHEN m.old IS NULL THEN populate
+        WHEN m.old IS NULL THEN populate OR EXISTS (
+            SELECT FROM ledgerviews.staged AS s
+            WHERE s.schema_name = m.staged_schema AND s.relation_name = m.staged_name AND s.registered ? 'fill')
         WHEN m.kind = 'materialized view' THEN (SELECT c.relkind = 'v' OR c.relispopulated FROM pg_catalog.pg_class AS c WHERE c.oid = m.old)
         ELSE false
     END
@@ -1443,7 +1546,8 @@ BEGIN
     SET printed = ledgerviews.printed(r.schema_name, r.relation_name),
         printed_days = ledgerviews.printed_days(r.schema_name, r.relation_name)
     WHERE r.printed IS NULL AND EXISTS (
-        SELECT FROM ledgerviews.staged AS s WHERE s.schema_name = r.schema_name AND s.relation_name = r.relation_name
+        SELECT FROM ledgerviews.staged AS s
+        WHERE s.schema_name = r.schema_name AND s.relation_name = r.relation_name OR s.renamed_from IS NOT NULL AND r.body IS NOT NULL
     );
 END
 $body$;
@@ -1494,10 +1598,14 @@ BEGIN
             EXECUTE pg_catalog.format('ALTER %s %s SET SCHEMA %I', v_word, v_line, v_old);
             IF v_member.kind <> 'function' THEN
                 FOR v_statistic IN
-                    SELECT n.nspname, s.stxname FROM pg_catalog.pg_statistic_ext AS s
+                    SELECT s.oid, n.nspname, s.stxname FROM pg_catalog.pg_statistic_ext AS s
                     JOIN pg_catalog.pg_namespace AS n ON n.oid = s.stxnamespace
                     WHERE s.stxrelid = v_member.old
                 LOOP
+                    IF v_statistic.nspname <> v_member.schema_name THEN
+                        EXECUTE pg_catalog.format('ALTER STATISTICS %I.%I RENAME TO %I', v_statistic.nspname, v_statistic.stxname, 'ledgerviews_' || v_statistic.oid);
+                        v_statistic.stxname := 'ledgerviews_' || v_statistic.oid;
+                    END IF;
                     EXECUTE pg_catalog.format('ALTER STATISTICS %I.%I SET SCHEMA %I', v_statistic.nspname, v_statistic.stxname, v_old);
                 END LOOP;
             END IF;
@@ -1527,7 +1635,14 @@ BEGIN
                 JOIN pg_catalog.pg_namespace AS n ON n.oid = s.stxnamespace
                 WHERE s.stxrelid = v_member.new
             LOOP
-                EXECUTE pg_catalog.format('ALTER STATISTICS %I.%I SET SCHEMA %I', v_statistic.nspname, v_statistic.stxname, v_member.schema_name);
+                EXECUTE pg_catalog.format(
+                    'ALTER STATISTICS %I.%I SET SCHEMA %I', v_statistic.nspname, v_statistic.stxname,
+                    COALESCE(v_member.statistics #>> ARRAY[v_statistic.stxname, '0'], v_member.schema_name));
+                IF v_member.statistics ? v_statistic.stxname THEN
+                    EXECUTE pg_catalog.format(
+                        'ALTER STATISTICS %I.%I RENAME TO %I', v_member.statistics #>> ARRAY[v_statistic.stxname, '0'], v_statistic.stxname,
+                        v_member.statistics #>> ARRAY[v_statistic.stxname, '1']);
+                END IF;
             END LOOP;
         END IF;
     END LOOP;
@@ -1631,7 +1746,7 @@ BEGIN
     FROM ledgerviews.staged AS s
     WHERE s.schema_name = r.schema_name AND s.relation_name = r.relation_name AND s.change = 'none' AND r.printed IS NULL
         -- A rename changes what is printed of those that read it.
-        AND NOT EXISTS (SELECT FROM ledgerviews.staged AS o WHERE o.change = 'rename');
+        AND NOT EXISTS (SELECT FROM ledgerviews.staged AS o WHERE o.renamed_from IS NOT NULL);
     LOOP
         v_attempts := v_attempts + 1;
         -- Where readers follow each other so closely that none of our attempts finds a gap, ever longer ones do: up to
