@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,10 @@ def _import_module(dotted: str) -> ModuleType:
         return importlib.import_module(dotted)
     except SyntaxError as exc:
         raise DeclarationError(f"{exc.filename}, line {exc.lineno}: {exc.msg}.") from exc
+    except TypeError as exc:
+        # A declaration that names what there is not, or leaves out what must be there.
+        place = traceback.extract_tb(exc.__traceback__)[-1]
+        raise DeclarationError(f"{place.filename}, line {place.lineno}: {exc}.") from exc
 
 
 def _import(dotted: str) -> ModuleType:

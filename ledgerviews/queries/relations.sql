@@ -8,6 +8,7 @@ SELECT
     CASE WHEN c.relkind = 'm' THEN pg_catalog.pg_total_relation_size(c.oid) END AS size_bytes,
     v.unique_index IS NOT NULL AS has_unique_index,
     x.finished_at AS last_refresh,
+    pg_catalog.to_jsonb(r.*) #>> '{declared,exact}' IS NOT NULL AS entity,
     r.definition,
     r.unique_key,
     pg_catalog.obj_description(c.oid, 'pg_class') AS comment,

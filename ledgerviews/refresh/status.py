@@ -27,6 +27,7 @@ UP_TO_DATE = "up to date"
 CHANGED = "changed in code"
 NOT_INSTALLED = "not installed"
 NOT_DECLARED = "not declared"
+ELSEWHERE = "declared in an env.py"
 GONE = "dropped by hand"
 NO_INDEX = "unique index missing"
 
@@ -153,7 +154,9 @@ class Status:
     @property
     def current(self) -> bool:
         """Whether code and database agree in everything."""
-        return self.problem is None and all(relation.definition == UP_TO_DATE for relation in self.relations)
+        return self.problem is None and all(
+            relation.definition in {UP_TO_DATE, ELSEWHERE} for relation in self.relations
+        )
 
 
 def status(settings: Settings) -> Status:
@@ -229,6 +232,7 @@ def _found(
 def _definition(  # noqa: PLR0913, PLR0917 (a row of relations.sql)
     declared: Model | None,
     kind: str,
+    entity: bool,
     definition: str,
     unique_key: list[str],
     comment: str | None,
@@ -237,7 +241,7 @@ def _definition(  # noqa: PLR0913, PLR0917 (a row of relations.sql)
 ) -> str:
     """Whether what is installed, comments and key included, is what the model declares."""
     if declared is None:
-        return NOT_DECLARED
+        return ELSEWHERE if entity else NOT_DECLARED
     same = (
         str(declared.kind) == kind
         and declared.sql.strip() == definition.strip()

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ledgerviews.catalog import Catalog, load
 from ledgerviews.config import Settings
+from ledgerviews.errors import DriftError
+from ledgerviews.queries import query
 
 from .compare import differences, in_question
-from .live import conditions, read
+from .live import NEEDED_ENGINE, conditions, read
 from .normal import normalized
 from .specs import declared
 
@@ -90,6 +92,11 @@ def compared(run: Run, wanted: Declared) -> Comparison:
     run("SAVEPOINT ledgerviews_look", None)
     try:
         here = conditions(run)
+        if here.engine >= NEEDED_ENGINE and (tables := run(query("released"), None)[0][0]):
+            raise DriftError(
+                f"{tables} is released: what reads it is off, so that nothing can be compared.",
+                hint="Run `ledgerviews restore`.",
+            )
         specs = declared(wanted.catalog, wanted.entities, schema=wanted.schema, search_path=here.schemas)
         state = read(run, specs, here, schema=wanted.schema)
         asked = in_question(specs, state, schema=wanted.schema) if here.may_create else {}

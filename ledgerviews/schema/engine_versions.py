@@ -26,7 +26,18 @@ _UP = {
         "v2/carry.sql",
         "v2/roles.sql",
     ),
-    3: ("v3/tables.sql", "v3/refresh.sql", "v3/capture.sql", "v3/replace.sql", "v3/release.sql"),
+    3: (
+        "v3/tables.sql",
+        "v3/refresh.sql",
+        "v3/capture.sql",
+        "v3/stage.sql",
+        "v3/probe.sql",
+        "v3/enlist.sql",
+        "v3/build.sql",
+        "v3/decide.sql",
+        "v3/swap.sql",
+        "v3/release.sql",
+    ),
 }
 _DOWN = {
     1: ("v1/remove.sql",),

@@ -232,7 +232,8 @@ FULL JOIN answers USING (created_date, mode, model_id)""",
 }
 
 views_after = {
-    "mart_suggestions_feedback_daily": views_before["mart_suggestions_feedback_daily"] | {
+    "mart_suggestions_feedback_daily": views_before["mart_suggestions_feedback_daily"]
+    | {
         "day_definition": """\
 -- Feedback by UTC day, mode and model of the event that it is about, beside the number of those events.
 -- Feedback whose event is unknown stands under (unlinked) on its own UTC day, so that every row of the

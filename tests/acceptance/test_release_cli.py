@@ -99,6 +99,25 @@ def test_no_revision_runs_while_a_table_is_released(
     assert done.returncode == 0, done.stderr
 
 
+def test_nothing_is_compared_while_a_table_is_released(
+    filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
+) -> None:
+    """What is off is no difference: diff and check say that it is released."""
+    run_cli("release", EVENTS, url=installed_url)
+
+    compared = [run_cli(*words, url=installed_url) for words in (["diff"], ["db", "check"])]
+    with pytest.raises(Exception, match=r"Released and not restored: public\.suggestion_events; nothing was"):
+        filled.execute("SELECT ledgerviews.replace_begin()")
+    run_cli("restore", url=installed_url)
+    after = run_cli("diff", url=installed_url)
+
+    for done in compared:
+        assert done.returncode == 4, done.stderr
+        assert f"{EVENTS} is released" in done.stderr
+        assert "`ledgerviews restore`" in done.stderr
+    assert (after.returncode, after.stdout) == (0, "")
+
+
 def test_a_view_that_no_longer_fits_stays_released(
     filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
 ) -> None:

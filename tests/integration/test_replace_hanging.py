@@ -138,7 +138,7 @@ def test_printed_after_a_rename(empty_url: str, connect: Connect) -> None:
     """What is noted as printed of those that read a renamed relation is what stands, named here or not."""
     connection = connect(empty_url)
     open_shop(connection, empty_url, foreign=False)
-    before = {
+    before: dict[str, dict[str, Any]] = {
         "a": {"kind": "view", "definition": "SELECT 1 AS x, 2 AS y"},
         "v": {
             "kind": "view",

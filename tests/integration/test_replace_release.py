@@ -17,7 +17,7 @@ NEW = {"base": BASE | {"definition": BASE["definition"].replace("o.amount\n", "o
 
 
 def test_a_replaced_chain_is_released_and_restored(empty_url: str, connect: Connect) -> None:
-    """After a replacement the table below can be altered, all comes back as it was, and the refresh is right."""
+    """After a replacement the table below can be altered: all comes back as it was, the refresh is right."""
     connection = connect(empty_url)
     open_shop(connection, empty_url)
     replace(empty_url, SHOP, SHOP | NEW)
@@ -53,3 +53,18 @@ def test_a_released_chain_is_replaced(empty_url: str, connect: Connect) -> None:
 
     assert between[0] == between[1]
     assert fingerprint(connection) == before
+
+
+def test_an_entity_with_bare_names_is_released_and_restored(empty_url: str, connect: Connect) -> None:
+    """A view whose text names its table without a schema comes back as it was."""
+    connection = connect(empty_url)
+    open_shop(connection, empty_url, foreign=False)
+    entity = {"kind": "view", "definition": "SELECT id FROM orders"}
+    replace(empty_url, SHOP, SHOP | {"public.bare": entity})
+    before = fingerprint(connection)
+
+    connection.execute("SELECT ledgerviews.release(ARRAY['public.orders'])")
+    connection.execute("SELECT ledgerviews.restore()")
+
+    assert fingerprint(connection) == before
+    assert rows(connection, "public.bare") != []

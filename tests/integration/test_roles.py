@@ -257,7 +257,7 @@ def test_an_unknown_role_is_a_usage_error(roles: Roles, run_cli: pg.RunCli) -> N
 def test_what_runs_with_the_owner_s_rights_is_nobody_s_to_call(installed_url: str) -> None:
     """Each SECURITY DEFINER function has its own search_path, and PUBLIC may execute none but one.
 
-    ``released_tables`` tells whoever may refresh or look why there is nothing to refresh: names of tables only.
+    ``released_tables`` tells whoever may refresh or look why nothing can be refreshed: names of tables only.
     """
     with closing(psycopg.connect(installed_url, autocommit=True)) as connection:
         found = connection.execute(

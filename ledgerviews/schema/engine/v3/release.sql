@@ -132,7 +132,9 @@ LEFT JOIN ledgerviews.relation AS r
     OR n.nspname = 'ledgerviews' AND c.relname = r.rollup || '_whole'
 -- The view that readers see of a relation by day reads its rollup: the registry's text is that of the rollup.
 LEFT JOIN LATERAL (
-    SELECT r.body IS NOT NULL AND r.printed = ledgerviews.printed(r.schema_name, r.relation_name) AS same
+    -- The text of an entity may hold names without a schema; what PostgreSQL prints never does.
+    SELECT r.body IS NOT NULL AND r.printed = ledgerviews.printed(r.schema_name, r.relation_name)
+        AND NOT COALESCE((r.declared ->> 'exact')::boolean, false) AS same
     WHERE r.rollup IS NULL OR n.nspname = 'ledgerviews' AND c.relname = r.rollup || '_whole'
 ) AS i ON true
 WHERE c.oid = note_relation.relation;
