@@ -10,6 +10,8 @@ import re
 import string
 from typing import TYPE_CHECKING, NamedTuple
 
+from .errors import DeclarationError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
@@ -96,13 +98,21 @@ def identifiers(sql: str) -> frozenset[str]:
 
 
 def statement(sql: str) -> str:
-    """The text of a file that holds one statement, without the semicolon that psql wants at its end."""
+    """The text of a file that holds one statement, without the semicolon that psql wants at its end.
+
+    Raises DeclarationError where it holds another one, which would be run with it.
+    """
     tokens = list(_tokens(sql.strip(string.whitespace)))
     for position in reversed(range(len(tokens))):
         if tokens[position].text == ";":
             tokens[position] = _Token("blank", "")
         elif tokens[position].kind != "blank":
             break
+    if any(token.text == ";" for token in tokens):
+        raise DeclarationError(
+            f"A definition holds more than one statement: {' '.join(sql.split())[:60]} …",
+            hint="Leave one SELECT in it.",
+        )
     return "".join(token.text for token in tokens).strip(string.whitespace)
 
 

@@ -30,8 +30,12 @@ _OURS = "SET LOCAL search_path = pg_catalog, pg_temp"
 _NAME = re.compile(r'"(?P<name>ledgerviews:\d+)(?P<number>_\d+)?"(?P<dot>\.)?')
 _SIMPLE = re.compile(r"[a-z_][a-z0-9_]*")
 _IDENTIFIER = r'(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)'
-# schema.name name: such a thing stands in FROM only, for a column's own has AS before it.
-_REPEATED = re.compile(rf'(?<![\w.$"])({_IDENTIFIER}\.({_IDENTIFIER})) \2(?![\w$"(.])')
+# schema.name name: such a thing stands in FROM only, for a column's own has AS before it. Literals and quoted
+# names are passed over as a whole.
+_REPEATED = re.compile(
+    rf'(?<![\w.$"])({_IDENTIFIER}\.({_IDENTIFIER})) \2(?![\w$"(.])'
+    r"""|'(?:[^']|'')*'|"(?:[^"]|"")*\""""
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +87,7 @@ def normalized(run: Run, specs: Mapping[str, Spec], *, schema: str, search_path:
 
 def plain(printed: str | None) -> str | None:
     """What PostgreSQL printed, without the aliases that only repeat a relation's name."""
-    return None if printed is None else _REPEATED.sub(r"\1", printed)
+    return None if printed is None else _REPEATED.sub(lambda found: found[1] or found[0], printed)
 
 
 class _Maker:

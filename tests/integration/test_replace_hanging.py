@@ -244,3 +244,35 @@ def test_one_without_a_key_is_filled_beside(empty_url: str, connect: Connect) ->
     assert connection.execute(
         "SELECT relispopulated FROM pg_class WHERE oid = 'public.unfilled'::regclass"
     ).fetchall() == [(False,)]
+
+
+def test_what_was_made_meanwhile_stops_it(empty_url: str, connect: Connect) -> None:
+    """A view that nobody saw when the build began keeps the old relation from going, by name, kept or not."""
+    connection = connect(empty_url)
+    open_shop(connection, empty_url, foreign=False)
+    connection.execute("CREATE VIEW public.late AS SELECT t.day FROM public.top AS t")
+
+    connection.execute(
+        "INSERT INTO ledgerviews.member (key, schema_name, name, kind, old, old_name)"
+        " VALUES ('top', 'public', 'top', 'materialized view', 'public.top'::regclass, 'public.top')"
+    )
+    with pytest.raises(
+        psycopg.errors.DependentObjectsStillExist, match=r"made on public\.top while"
+    ) as caught:
+        connection.execute("SELECT ledgerviews.drop_old(m) FROM ledgerviews.member AS m")
+
+    assert "late" in str(caught.value.diag.message_detail)
+
+
+def test_no_function_holds_the_catalogs_columns(empty_url: str, connect: Connect) -> None:
+    """A dump restores into a later version, with other columns in its catalogs: no atomic body lists them."""
+    connection = connect(empty_url)
+    open_shop(connection, empty_url, foreign=False)
+
+    found = connection.execute(
+        "SELECT p.oid::regprocedure::text FROM pg_proc AS p"
+        " WHERE p.pronamespace = 'ledgerviews'::regnamespace"
+        " AND pg_get_function_sqlbody(p.oid) ~ 'attcacheoff|indcheckxmin|relminmxid|prosqlbody|stxkeys'"
+    ).fetchall()
+
+    assert found == []

@@ -227,3 +227,12 @@ def test_aliases_that_repeat_a_name_are_no_difference() -> None:
     assert plain('FROM public.t t\n JOIN "S"."T" "T" ON true') == 'FROM public.t\n JOIN "S"."T" ON true'
     assert plain("FROM public.t t(a)") == "FROM public.t t(a)"
     assert plain("FROM public.t tt, public.a b") == "FROM public.t tt, public.a b"
+
+
+def test_literals_are_compared_as_they_are() -> None:
+    """Only an alias that repeats its relation's name is no difference; in a literal it is one."""
+    printed = """SELECT 'see public.x x'::text, "a.b b" FROM public.x x JOIN public.y z ON true"""
+
+    assert (
+        plain(printed) == """SELECT 'see public.x x'::text, "a.b b" FROM public.x JOIN public.y z ON true"""
+    )

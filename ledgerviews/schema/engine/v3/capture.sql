@@ -329,7 +329,8 @@ RETURNS TABLE (place integer, kind text, object text, columns text[], statement 
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 SET quote_all_identifiers = off
-BEGIN ATOMIC
+-- No BEGIN ATOMIC, which would keep the columns that the catalogs of this version have: a dump must restore into a later one.
+AS $body$
 WITH this AS (
     SELECT
         c.oid,
@@ -606,7 +607,7 @@ part (phase, kind, object, columns, statement) AS (
 SELECT (pg_catalog.row_number() OVER (ORDER BY p.phase, p.ordinality))::integer, p.kind, p.object, p.columns, p.statement
 FROM (SELECT q.*, pg_catalog.row_number() OVER () AS ordinality FROM part AS q) AS p
 ORDER BY 1;
-END;
+$body$;
 COMMENT ON FUNCTION ledgerviews.captured(oid, text, text) IS
 'All that hangs on a view or materialized view, as statements that put it on schema.name.';
 
@@ -615,7 +616,7 @@ RETURNS TABLE (place integer, kind text, object text, columns text[], statement 
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 SET quote_all_identifiers = off
-BEGIN ATOMIC
+AS $body$
 WITH this AS (
     SELECT p.*, COALESCE(captured_function.target, p.oid::pg_catalog.regprocedure::text) AS new
     FROM pg_catalog.pg_proc AS p
@@ -655,6 +656,6 @@ part (phase, kind, object, statement) AS (
 SELECT (pg_catalog.row_number() OVER (ORDER BY p.phase, p.ordinality))::integer, p.kind, p.object, '{}'::text[], p.statement
 FROM (SELECT q.*, pg_catalog.row_number() OVER () AS ordinality FROM part AS q) AS p
 ORDER BY 1;
-END;
+$body$;
 COMMENT ON FUNCTION ledgerviews.captured_function(oid, text) IS
 'All that hangs on a function, as statements that put it on the one created anew, or on target (as regprocedure writes it).';

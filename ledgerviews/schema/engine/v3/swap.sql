@@ -148,6 +148,35 @@ $body$;
 COMMENT ON FUNCTION ledgerviews.settle() IS
 'Leave the registry and the state such that the next refresh recomputes what the builds did not see, and nothing else.';
 
+CREATE FUNCTION ledgerviews.drop_old(member ledgerviews.member) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_detail text;
+BEGIN
+    IF member.kind = 'function' THEN
+        EXECUTE pg_catalog.format('DROP ROUTINE %s', member.old::pg_catalog.regprocedure);
+        RETURN;
+    END IF;
+    EXECUTE pg_catalog.format(
+        'DROP %s %s',
+        (
+            SELECT CASE c.relkind WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END
+            FROM pg_catalog.pg_class AS c WHERE c.oid = member.old
+        ),
+        member.old_name);
+EXCEPTION WHEN dependent_objects_still_exist THEN
+    GET STACKED DIAGNOSTICS v_detail = PG_EXCEPTION_DETAIL;
+    RAISE EXCEPTION USING
+        ERRCODE = 'dependent_objects_still_exist',
+        MESSAGE = pg_catalog.format('Something was made on %s while it was replaced; nothing was changed.', COALESCE(member.old_name, member.key)),
+        DETAIL = v_detail,
+        HINT = 'Run it again: it is carried over then.';
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.drop_old(ledgerviews.member) IS 'Drop what was replaced; what was made on it meanwhile stops that.';
+
 CREATE FUNCTION ledgerviews.exchange(keep boolean) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -173,6 +202,19 @@ BEGIN
                 'pg_catalog, pg_temp'),
             v_member.body);
     END LOOP;
+    -- What was made on them since the snapshot is seen by a DROP alone; where they are kept it would go on reading them.
+    IF keep THEN
+        BEGIN
+            FOR v_member IN
+                SELECT m.* FROM ledgerviews.member AS m WHERE m.action IN ('swap', 'drop') AND m.old IS NOT NULL ORDER BY m.old_place DESC, m.key
+            LOOP
+                PERFORM ledgerviews.drop_old(v_member);
+            END LOOP;
+            RAISE EXCEPTION USING ERRCODE = 'LV000';
+        EXCEPTION WHEN SQLSTATE 'LV000' THEN
+            NULL;
+        END;
+    END IF;
     FOR v_member IN
         SELECT m.* FROM ledgerviews.member AS m WHERE m.action IN ('swap', 'drop') AND m.old IS NOT NULL ORDER BY m.old_place DESC, m.key
     LOOP
@@ -204,7 +246,7 @@ BEGIN
                 END LOOP;
             END IF;
         ELSE
-            EXECUTE pg_catalog.format('DROP %s %s', v_word, v_line);
+            PERFORM ledgerviews.drop_old(v_member);
         END IF;
     END LOOP;
     FOR v_staged IN SELECT s.* FROM ledgerviews.staged AS s WHERE s.change = 'rename' ORDER BY s.place LOOP
