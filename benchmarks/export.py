@@ -1,10 +1,10 @@
 """What the extract to Parquet costs over COPY in binary to /dev/null, in wall time and memory.
 
-    python benchmarks/export.py [--rows 5000000] [--rounds 3] [--bin-dir FOLDER] [--others]
+    python benchmarks/export.py [--rows 5000000] [--rounds 3] [--bin-dir FOLDER] [--others [PYTHON]]
 
-Both are whole commands, run in turn on one throw-away server with event-shaped rows; the ratio is that of the
-best of each, and the memory the peak of the command's process. ``--others`` runs dlt and connectorx beside it
-where they are installed.
+Both are whole commands, run in turn on one throw-away server with event-shaped rows; the ratio is that of
+the medians, and the memory the peak of the command's process. ``--others`` runs dlt and connectorx beside it
+where they are installed, by another Python where they have an environment of their own.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 import psycopg
 
@@ -80,7 +81,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=5_000_000, help="event-shaped rows")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is run, in turn")
     parser.add_argument("--bin-dir", type=Path, help="another PostgreSQL's programs")
-    parser.add_argument("--others", action="store_true", help="dlt and connectorx beside it")
+    parser.add_argument(
+        "--others", nargs="?", const=sys.executable, metavar="PYTHON", help="dlt and connectorx beside it"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bq-export-bench-") as parent:
         folder = Path(parent)
@@ -125,24 +128,28 @@ def measure(server: Server, folder: Path, rows: int, options: argparse.Namespace
             walls[name].append(wall)
             cpus[name].append(cpu + _server_cpu(server.pid) - before)
             peak = max(peak, memory)
-    ratio = min(walls["ours"]) / min(walls["copy"])
+    ratio = median(walls["ours"]) / median(walls["copy"])
     size = (folder / "out" / "bench_events.parquet").stat().st_size
     load = ", ".join(f"{one:.2f}" for one in os.getloadavg())
     print(f"PostgreSQL {server.version}, {rows:,} rows, {os.cpu_count()} cores, load {load}")
     for name, shown in (("copy", "COPY binary > /dev/null"), ("ours", "bq-export files")):
-        print(f"  {shown:<25} {min(walls[name]):8.2f} s, {min(cpus[name]):.2f} s of CPU, client and server")
+        all_runs = ", ".join(f"{wall:.2f}" for wall in walls[name])
+        print(
+            f"  {shown:<25} {median(walls[name]):8.2f} s of {all_runs}; "
+            f"{median(cpus[name]):.2f} s of CPU, client and server"
+        )
     print(f"  Parquet                   {size / 1e6:8,.0f} MB")
     print(f"  ratio                     {ratio:8.2f}     (goal at 5M rows: at most {RATIO_GOAL})")
     print(f"  peak memory               {peak:8} MB  (goal: under {MEMORY_GOAL_MB})")
     if options.others and rows > SMALL:
         for name, code in OTHERS.items():
-            _other(name, code, environment)
+            _other(name, code, options.others, environment)
     return peak < MEMORY_GOAL_MB and (rows <= SMALL or ratio <= RATIO_GOAL)
 
 
-def _other(name: str, code: str, environment: dict[str, str]) -> None:
+def _other(name: str, code: str, python: str, environment: dict[str, str]) -> None:
     try:
-        wall, memory, _ = _timed([sys.executable, "-c", code], environment)
+        wall, memory, _ = _timed([python, "-c", code], {**environment, "PYTHONPATH": ""})
     except subprocess.CalledProcessError as exc:
         lines = exc.stderr.decode(errors="replace").strip().splitlines()
         print(f"  {name:<25} not measured: {lines[-1][:90] if lines else exc.returncode}")

@@ -30,8 +30,8 @@ def check_budget(settings: ExportSettings, *, billed: int, planned: int) -> str 
             f"The run would pass the monthly budget: {told}. Nothing was sent.",
             hint="Raise BQ_MONTHLY_BUDGET_USD, wait for the next month, or see `bq-export cost`.",
         )
-    if after > WARNING_SHARE * settings.monthly_budget:
-        return f"WARNING: more than {WARNING_SHARE:.0%} of the monthly budget: {told}."
+    if after >= WARNING_SHARE * settings.monthly_budget:
+        return f"WARNING: {WARNING_SHARE:.0%} of the monthly budget or more: {told}."
     return None
 
 

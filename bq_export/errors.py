@@ -27,6 +27,18 @@ class ProofError(ExportError):
     """What arrived is not what was sent; nothing was published."""
 
 
+class RewrittenError(ExportError):
+    """A relation was replaced or rewritten after the moment that is read; another moment may do."""
+
+    def __init__(self, *, relation: str) -> None:
+        """Name the relation."""
+        super().__init__(
+            f"Cannot export {relation}: it was replaced or rewritten while it was read (DROP, "
+            "TRUNCATE or a plain REFRESH).",
+            hint="Run again when that is done.",
+        )
+
+
 class BudgetError(ExportError):
     """The run would pass the monthly budget, or the limit of a query, or a quota of BigQuery."""
 

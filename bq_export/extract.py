@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bq_export.errors import ExportError
 from bq_export.files.parquet import ParquetSink
 from bq_export.source.rows import read_rows, readers_for
 from bq_export.stats import Stats
@@ -88,15 +90,30 @@ def extract(  # noqa: PLR0913 (what is read, where to, how much of it)
         def consume(batch: pa.RecordBatch) -> None:
             if proof:
                 figures.add(batch)
-            write(batch)
+            try:
+                write(batch)
+            except OSError as exc:
+                raise unwritten(path, exc) from exc
             counter.add(batch)
 
         return consume
 
-    with sink(path, relation.fields) as file:
-        consumers = [consumer(file.part()) for _ in range(readers_for(relation))]
-        read_rows(snapshot, relation, consumers, partitions=partitions)
+    try:
+        with sink(path, relation.fields) as file:
+            consumers = [consumer(file.part()) for _ in range(readers_for(relation))]
+            read_rows(snapshot, relation, consumers, partitions=partitions)
+    except OSError as exc:
+        raise unwritten(path, exc) from exc
     total = stats[0]
     for other in stats[1:]:
         total.merge(other)
     return Extract(path=path, rows=counter.rows, size=path.stat().st_size, stats=total if proof else None)
+
+
+def unwritten(path: Path, exc: OSError) -> ExportError:
+    """The error of a file that could not be written; Arrow's own has the number, but a text of its own."""
+    cause = os.strerror(exc.errno) if exc.errno else str(exc).splitlines()[0]
+    return ExportError(
+        f"Cannot write {path}: {cause}.",
+        hint="Make room, or write elsewhere: --to says where files go, TMPDIR where a run keeps its own.",
+    )

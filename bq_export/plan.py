@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bq_export.errors import ExportError
+from bq_export.limits import (
+    PARTITIONS_PER_JOB,
+    PARTITIONS_PER_TABLE,
+    QUERY_CHARACTERS,
+    fits_one_row,
+    script_characters,
+)
 from bq_export.source.fingerprints import NULL_DAY, WHOLE
 
 if TYPE_CHECKING:
@@ -23,10 +30,6 @@ _T = TypeVar("_T")
 
 MINIMUM_BILLED = 10 * 2**20  # of each table that a query names
 REPLACE_BYTES = 64 * 10**6
-PARTITIONS_PER_JOB = 4_000
-PARTITIONS_PER_TABLE = 10_000
-LOADS_PER_DAY = 1_500
-PARTITION_CHANGES_PER_DAY = 30_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,7 @@ class RelationPlan:
         vanished: the keys of those that go from the target.
         whole: whether the target's table is replaced, whatever else it holds.
         expired: how many days are left out because the target would forget them at once.
+        forgotten: the keys of those that the target has forgotten since they were sent.
         way: ``none``, ``replace`` (one atomic truncate-load) or ``flip`` (staging and one transaction).
     """
 
@@ -49,8 +53,8 @@ class RelationPlan:
     vanished: tuple[str, ...] = ()
     whole: bool = False
     expired: int = 0
+    forgotten: tuple[str, ...] = ()
     way: str = "none"
-    schema_changes: tuple[str, ...] = field(default=())
 
     @property
     def rows(self) -> int:
@@ -77,6 +81,13 @@ class RelationPlan:
         return 1 if self.way == "flip" and self.sent else 0
 
     @property
+    def partition_changes(self) -> int:
+        """How many changes of partitions it takes: deleting and inserting is one each."""
+        if self.way == "replace":
+            return len(self.sent)
+        return 2 * len(self.sent) + len(self.vanished)
+
+    @property
     def bytes_billed(self) -> int:
         """What its queries are billed at most, as estimated: staging is free, reading is not."""
         once = max(MINIMUM_BILLED, self.size)
@@ -100,37 +111,45 @@ class RelationPlan:
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def plan_relation(
+def plan_relation(  # noqa: PLR0913 (both sides, and what is asked)
     relation: Relation,
     partitions: Mapping[str, Partition],
     memory: TableMemory | None,
     *,
     full: bool,
     today: date,
+    expiration_days: int | None = None,
+    holds_rows: bool = False,
 ) -> RelationPlan:
-    """Compare what stands at the source with what is known of the target."""
-    kept, expired = _unexpired(relation, partitions, today)
+    """Compare what stands at the source with what is known of the target.
+
+    ``expiration_days`` is that of the table as it stands, which a dataset may have given it; ``holds_rows``
+    whether that table has rows, ours or not.
+    """
+    kept, expired = unexpired(partitions, today, expiration_days)
     if len(kept) > PARTITIONS_PER_TABLE:
         raise ExportError(
             f"{relation.qualified} has {len(kept):,} days; a table of BigQuery holds "
             f"{PARTITIONS_PER_TABLE:,} partitions.",
             hint="Declare partition_expiration_days, or export it without a partition column.",
         )
-    known = memory.partitions if memory is not None else {}
-    if relation.partition is not None:
-        live, _ = _unexpired(relation, dict.fromkeys(known), today)
-        known = {key: known[key] for key in live}
+    remembered = memory.partitions if memory is not None else {}
+    known, _ = unexpired(remembered, today, expiration_days)
+    forgotten = tuple(sorted({*remembered} - {*known}))
     sent = tuple(
         key
         for key in sorted(kept)
         if full or key not in known or known[key].fingerprint != kept[key].fingerprint
     )
     vanished = tuple(key for key in sorted(known) if key not in kept)
-    if not sent and not vanished:
-        return RelationPlan(relation=relation, partitions=kept, expired=expired)
+    strange = holds_rows and (full or memory is None or not memory.version)
+    if not sent and not vanished and not strange:
+        return RelationPlan(relation=relation, partitions=kept, expired=expired, forgotten=forgotten)
     whole = full or not known or relation.partition is None
+    if not whole and script_characters(relation, sent=len(sent), vanished=len(vanished)) > QUERY_CHARACTERS:
+        whole, sent = True, tuple(sorted(kept))  # the script needs to name no day then
     size = sum(kept[key].size for key in sent)
-    small = size <= REPLACE_BYTES and len(sent) <= PARTITIONS_PER_JOB
+    small = size <= REPLACE_BYTES and len(sent) <= PARTITIONS_PER_JOB and fits_one_row(relation)
     return RelationPlan(
         relation=relation,
         partitions=kept,
@@ -138,30 +157,17 @@ def plan_relation(
         vanished=() if whole else vanished,
         whole=whole,
         expired=expired,
+        forgotten=forgotten,
         way="replace" if whole and small and sent else "flip",
     )
 
 
-def _unexpired(relation: Relation, partitions: Mapping[str, _T], today: date) -> tuple[dict[str, _T], int]:
+def unexpired(
+    partitions: Mapping[str, _T], today: date, expiration_days: int | None
+) -> tuple[dict[str, _T], int]:
     """The partitions that the target keeps, and how many it would forget at once."""
-    days = relation.export.partition_expiration_days
-    if days is None:
+    if expiration_days is None:
         return dict(partitions), 0
-    oldest = (today - timedelta(days=days)).isoformat()
+    oldest = (today - timedelta(days=min(expiration_days, today.toordinal() - 1))).isoformat()
     kept = {key: one for key, one in partitions.items() if key in {NULL_DAY, WHOLE} or key > oldest}
     return kept, len(partitions) - len(kept)
-
-
-def quota_warnings(plan: RelationPlan, *, loads_today: int) -> list[str]:
-    """What comes near a daily limit of BigQuery, said before it is met."""
-    told = []
-    name = plan.relation.qualified
-    loads = loads_today + plan.load_jobs
-    if loads > 0.8 * LOADS_PER_DAY:
-        told.append(f"{name}: {loads:,} of {LOADS_PER_DAY:,} load jobs a day.")
-    modified = 2 * (len(plan.sent) + len(plan.vanished))
-    if modified > 0.8 * PARTITION_CHANGES_PER_DAY:
-        told.append(f"{name}: {modified:,} of {PARTITION_CHANGES_PER_DAY:,} partition changes a day.")
-    if plan.expired:
-        told.append(f"{name}: {plan.expired:,} days are past partition_expiration_days and stay behind.")
-    return told

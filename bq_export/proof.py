@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from bq_export.stats import ColumnStats, Stats, float_slack
+from bq_export.stats import ColumnStats, Stats, float_scale, float_slack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ _SUMS = {
     "INT64": "SUM(CAST({c} AS NUMERIC))",
     "NUMERIC": "SUM(CAST({c} AS BIGNUMERIC))",
     "BIGNUMERIC": "SUM({c})",
-    "FLOAT64": f"SUM({_FINITE})",
+    "FLOAT64": f"SUM(CAST({_FINITE} * {{scale}} AS BIGNUMERIC))",
     "STRING": "SUM(BYTE_LENGTH({c}))",
     "BYTES": "SUM(BYTE_LENGTH({c}))",
     "BOOL": "COUNTIF({c})",
@@ -65,38 +65,44 @@ def everything(field: Field | None) -> str:
     return f"({name(field.name)} >= DATE '0001-01-01' OR {name(field.name)} IS NULL)"
 
 
-def select_figures(table: str, fields: Sequence[Field], condition: str) -> str:
-    """A SELECT of one row with all figures, in the order that ``read_figures`` takes."""
-    columns = [f"{sql} AS f{number}" for number, (_, _, sql) in enumerate(_figures(fields))]
-    return f"SELECT COUNT(*) AS n, {', '.join(columns)} FROM {table} WHERE {condition}"  # noqa: S608
+def select_figures(table: str, sent: Stats) -> str:
+    """A SELECT of one row with all figures of a table, in the order that ``read_figures`` takes."""
+    columns = [f"{sql} AS f{number}" for number, (_, _, sql) in enumerate(_figures(sent))]
+    return f"SELECT COUNT(*) AS n, {', '.join(columns)} FROM {_renamed(table, sent.fields, 'TRUE')}"  # noqa: S608
 
 
-def read_figures(fields: Sequence[Field], row: Mapping[str, Any]) -> Stats:
+def read_figures(sent: Stats, row: Mapping[str, Any]) -> Stats:
     """The figures of such a row."""
-    found: dict[str, dict[str, Any]] = {one.name: {} for one in fields}
-    for number, (column, figure, _) in enumerate(_figures(fields)):
-        found[column][figure] = row[f"f{number}"]
+    found: dict[str, dict[str, Any]] = {one.name: {} for one in sent.fields}
+    for number, (one, figure, _) in enumerate(_figures(sent)):
+        found[one.name][figure] = row[f"f{number}"]
     columns = {}
-    for one in fields:
+    for one in sent.fields:
         values = found[one.name]
         odd = (
             (values.pop("nan"), values.pop("positive"), values.pop("negative"))
             if "nan" in values
             else (0, 0, 0)
         )
-        total = values.pop("total")
+        total = values.pop("total", 0)
         exact = one.base not in {"FLOAT64", "NUMERIC", "BIGNUMERIC"} or one.repeated
-        columns[one.name] = ColumnStats(total=int(total) if exact else total, odd=odd, **values)
-    return Stats(fields=tuple(fields), rows=row["n"], columns=columns)
+        if exact:
+            total = int(total)
+        elif one.base == "FLOAT64" and sent.compared_sum(one):
+            total = float(total) / float_scale(sent.columns[one.name])
+        columns[one.name] = ColumnStats(total=total, odd=odd, **values)
+    return Stats(fields=sent.fields, rows=row["n"], columns=columns)
 
 
-def proof_condition(sent: Stats) -> tuple[str, list[Parameter]]:
-    """A condition over the published rows that is true when they are the rows that were sent."""
+def proof_query(table: str, condition: str, sent: Stats) -> tuple[str, list[Parameter]]:
+    """A SELECT of one value, true when the rows of the condition are those that were sent; what it binds.
+
+    Counts are written out: BigQuery binds 10,000 values at most.
+    """
     parameters = [Parameter(name="n", type="INT64", value=sent.rows)]
     conditions = ["COUNT(*) = @n"]
-    for number, (column, figure, sql) in enumerate(_figures(sent.fields)):
-        one = next(f for f in sent.fields if f.name == column)
-        stats = sent.columns[column]
+    for number, (one, figure, sql) in enumerate(_figures(sent)):
+        stats = sent.columns[one.name]
         if figure in {"minimum", "maximum"}:
             if not sent.compared_extremes(one):
                 continue
@@ -110,17 +116,26 @@ def proof_condition(sent: Stats) -> tuple[str, list[Parameter]]:
             if value is None:
                 continue
             if kind == "FLOAT64":
-                slack = Parameter(name=f"s{number}", type="FLOAT64", value=float_slack(stats))
-                parameters += [Parameter(name=f"f{number}", type=kind, value=value), slack]
-                conditions.append(f"ABS({sql} - @f{number}) <= @s{number}")
+                scale = float_scale(stats)
+                slack = Parameter(name=f"s{number}", type=kind, value=float_slack(stats) * scale)
+                parameters += [Parameter(name=f"f{number}", type=kind, value=value * scale), slack]
+                conditions.append(f"ABS(CAST({sql} AS FLOAT64) - @f{number}) <= @s{number}")
                 continue
-        elif figure == "nulls":
-            value, kind = stats.nulls, "INT64"
         else:
-            value, kind = stats.odd[("nan", "positive", "negative").index(figure)], "INT64"
+            names = ("nan", "positive", "negative")
+            counted = stats.nulls if figure == "nulls" else stats.odd[names.index(figure)]
+            conditions.append(f"{sql} = {counted}")
+            continue
         parameters.append(Parameter(name=f"f{number}", type=kind, value=value))
         conditions.append(f"{sql} = @f{number}")
-    return "\n    AND ".join(conditions), parameters
+    tested = "\n    AND ".join(conditions)
+    return f"SELECT {tested}\n    FROM {_renamed(table, sent.fields, condition)}", parameters  # noqa: S608
+
+
+def _renamed(table: str, fields: Sequence[Field], condition: str) -> str:
+    """The rows with short names for their columns, each of which the figures name many times."""
+    columns = ", ".join(f"{name(one.name)} AS c{number}" for number, one in enumerate(fields))
+    return f"(SELECT {columns} FROM {table} WHERE {condition})"  # noqa: S608
 
 
 def _total(one: Field, stats: ColumnStats) -> tuple[Any, str]:
@@ -130,31 +145,33 @@ def _total(one: Field, stats: ColumnStats) -> tuple[Any, str]:
     kind = _SUM_TYPES.get(one.base, "NUMERIC" if one.base in _WIDE else "INT64")
     if kind == "BIGNUMERIC":
         total = Decimal(stats.total)
-        return (total, kind) if abs(total) < _LARGEST_SUM else (None, kind)
+        return (total, kind) if total.copy_abs() < _LARGEST_SUM else (None, kind)
     if kind == "NUMERIC":
         return Decimal(stats.total), kind
     return stats.total, kind
 
 
-def _figures(fields: Sequence[Field]) -> list[tuple[str, str, str]]:
+def _figures(sent: Stats) -> list[tuple[Field, str, str]]:
     """Column, figure and SQL of everything that is compared."""
     found = []
-    for one in fields:
-        c = name(one.name)
+    for number, one in enumerate(sent.fields):
+        c = f"c{number}"
         if one.repeated:
-            found.append((one.name, "total", f"COALESCE(SUM(ARRAY_LENGTH({c})), 0)"))
+            found.append((one, "total", f"COALESCE(SUM(ARRAY_LENGTH({c})), 0)"))
             continue
-        found.append((one.name, "nulls", f"COUNTIF({c} IS NULL)"))
-        found.append((one.name, "total", f"COALESCE({_SUMS[one.base].format(c=c)}, 0)"))
+        found.append((one, "nulls", f"COUNTIF({c} IS NULL)"))
+        if sent.compared_sum(one):
+            scale = float_scale(sent.columns[one.name]) if one.base == "FLOAT64" else 1
+            found.append((one, "total", f"COALESCE({_SUMS[one.base].format(c=c, scale=repr(scale))}, 0)"))
         value = c
         if one.base == "FLOAT64":
             value = _FINITE.format(c=c)
-            found.append((one.name, "nan", f"COUNTIF(IS_NAN({c}))"))
+            found.append((one, "nan", f"COUNTIF(IS_NAN({c}))"))
             found += [
-                (one.name, figure, f"COUNTIF({c} = {infinity})")
+                (one, figure, f"COUNTIF({c} = {infinity})")
                 for figure, infinity in zip(("positive", "negative"), _INFINITIES, strict=True)
             ]
         if one.base not in {"BYTES", "BOOL"}:
-            found.append((one.name, "minimum", f"MIN({value})"))
-            found.append((one.name, "maximum", f"MAX({value})"))
+            found.append((one, "minimum", f"MIN({value})"))
+            found.append((one, "maximum", f"MAX({value})"))
     return found

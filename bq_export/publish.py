@@ -5,13 +5,17 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING
 
-from bq_export.plan import PARTITIONS_PER_JOB
-from bq_export.proof import Parameter, everything, in_partitions, name, proof_condition
+from bq_export.errors import ExportError
+from bq_export.limits import PARTITIONS_PER_JOB, QUERY_CHARACTERS
+from bq_export.proof import Parameter, everything, in_partitions, name, proof_query
 from bq_export.source.fingerprints import NULL_DAY
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bq_export.plan import RelationPlan
     from bq_export.stats import Stats
+    from bq_export.types import Field
 
 PROOF_FAILED = "bq_export: the rows published are not the rows sent"
 
@@ -30,37 +34,43 @@ def flip_script(
     partition = plan.relation.partition
     statements = []
     if plan.whole or partition is None:
-        scopes = [everything(partition)]
-        statements.append(f"DELETE FROM {target} WHERE {scopes[0]};")  # noqa: S608
-        if staging is not None:
-            statements.append(_insert(plan, target, staging, None))
-        proved = scopes[0]
+        statements.append(f"TRUNCATE TABLE {target};")  # needs no partition filter, and bills nothing
+        proved = everything(partition)
     else:
         keys = sorted([*plan.sent, *plan.vanished])
-        # A statement is a job, and a job changes so many partitions at most.
-        for start in range(0, len(keys), PARTITIONS_PER_JOB):
-            days = in_partitions(partition, [_day(key) for key in keys[start : start + PARTITIONS_PER_JOB]])
-            statements.append(f"DELETE FROM {target} WHERE {days};")  # noqa: S608
-        for start in range(0, len(plan.sent) if staging else 0, PARTITIONS_PER_JOB):
-            chunk = [_day(key) for key in plan.sent[start : start + PARTITIONS_PER_JOB]]
-            statements.append(_insert(plan, target, str(staging), in_partitions(partition, chunk)))
+        statements += [f"DELETE FROM {target} WHERE {days};" for days in _in_pieces(partition, keys)]  # noqa: S608
         proved = in_partitions(partition, [_day(key) for key in keys])
-    condition, parameters = proof_condition(sent)
-    proof = f"ASSERT (SELECT {condition}\n    FROM {target} WHERE {proved}) AS '{PROOF_FAILED}';"  # noqa: S608
-    body = "\n  ".join([*statements, proof])
-    return (
-        (
-            "BEGIN\n"
-            "  BEGIN TRANSACTION;\n"
-            f"  {body}\n"
-            "  COMMIT TRANSACTION;\n"
-            "EXCEPTION WHEN ERROR THEN\n"
-            "  ROLLBACK TRANSACTION;\n"
-            "  RAISE USING MESSAGE = @@error.message;\n"
-            "END;"
-        ),
-        parameters,
+    if staging is not None:
+        all_at_once = partition is None or (plan.whole and len(plan.sent) <= PARTITIONS_PER_JOB)
+        pieces = [None] if partition is None or all_at_once else _in_pieces(partition, plan.sent)
+        statements += [_insert(plan, target, staging, piece) for piece in pieces]
+    query, parameters = proof_query(target, proved, sent)
+    body = "\n  ".join([*statements, f"ASSERT ({query}) AS '{PROOF_FAILED}';"])
+    script = (
+        "BEGIN\n"
+        "  BEGIN TRANSACTION;\n"
+        f"  {body}\n"
+        "  COMMIT TRANSACTION;\n"
+        "EXCEPTION WHEN ERROR THEN\n"
+        "  ROLLBACK TRANSACTION;\n"
+        "  RAISE USING MESSAGE = @@error.message;\n"
+        "END;"
     )
+    if len(script.encode()) > QUERY_CHARACTERS:
+        raise ExportError(
+            f"Cannot export {plan.relation.qualified}: the script that publishes it has {len(script):,} "
+            "characters, and BigQuery takes 1 MB. Nothing was published.",
+            hint="Publish a relation with fewer columns, or with shorter names.",
+        )
+    return script, parameters
+
+
+def _in_pieces(partition: Field, keys: Sequence[str]) -> list[str]:
+    """Conditions for the days; a statement is a job, and a job changes so many partitions at most."""
+    return [
+        in_partitions(partition, [_day(key) for key in keys[start : start + PARTITIONS_PER_JOB]])
+        for start in range(0, len(keys), PARTITIONS_PER_JOB)
+    ]
 
 
 def _insert(plan: RelationPlan, target: str, staging: str, condition: str | None) -> str:

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bq_export.budget import check_budget, check_query
-from bq_export.extract import Extract, extract
-from bq_export.loader.costs import billed_this_month
+from bq_export.gather import Gathering
 from bq_export.loader.session import open_target
-from bq_export.plan import RelationPlan, plan_relation, quota_warnings
 from bq_export.recovery import resolve
 from bq_export.send import Sender
-from bq_export.source.fingerprints import read_partitions, total_misfits
-from bq_export.source.relation import exported, read_relation
-from bq_export.source.snapshot import open_snapshot
+from bq_export.source.fingerprints import total_misfits
+from bq_export.source.relation import exported
+from bq_export.source.snapshot import at_one_moment
 from bq_export.state import export_lock, open_state
-from bq_export.tables import prepare
+from bq_export.workdir import work_folder
 from ledgerviews import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from bq_export.gather import Work
     from bq_export.loader.session import Target
     from bq_export.settings import ExportSettings
-    from bq_export.source.snapshot import Snapshot
-    from bq_export.state import State, TableMemory
-    from bq_export.target import TableSpec
-    from ledgerviews.catalog import Model
+    from bq_export.state import State
     from ledgerviews.config import Settings
 
     Progress = Callable[[str], None]
@@ -70,14 +62,6 @@ class RunResult:
         return sum(int(getattr(one, name)) for one in self.relations)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Work:
-    plan: RelationPlan
-    spec: TableSpec
-    memory: TableMemory
-    extract: Extract | None = None
-
-
 def run(  # noqa: PLR0913 (what a user may say)
     settings: Settings,
     export: ExportSettings,
@@ -94,16 +78,24 @@ def run(  # noqa: PLR0913 (what a user may say)
         state = stack.enter_context(open_state(settings, target=export.target))
         stack.enter_context(export_lock(state, settings, wait=wait))
         target = stack.enter_context(open_target(export, progress=progress))
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bq-export-")))
+        folder = stack.enter_context(work_folder())
         run_id = state.begin(requested=names, full=full)
         results: list[RelationResult] = []
         warnings: list[str] = []
         try:
             for model in models:
                 resolve(state, target, f"{settings.schema}.{model.name}", progress=progress)
-            works = _gather(
-                settings, state, target, models, folder, full=full, progress=progress, told=warnings
+            gathering = Gathering(
+                schema=settings.schema,
+                state=state,
+                target=target,
+                models=models,
+                folder=folder,
+                full=full,
+                progress=progress,
+                warnings=warnings,
             )
+            works = at_one_moment(settings, gathering, progress=progress)
             for work in works:
                 state.alive()  # with the connection the lock would be gone
                 results.append(_send(state, target, run_id, work, progress))
@@ -121,70 +113,7 @@ def run(  # noqa: PLR0913 (what a user may say)
     )
 
 
-def today() -> date:
-    """The day that expirations and budgets are counted by, UTC."""
-    return datetime.now(UTC).date()
-
-
-def _gather(  # noqa: PLR0913 (all that a run has)
-    settings: Settings,
-    state: State,
-    target: Target,
-    models: Sequence[Model],
-    folder: Path,
-    *,
-    full: bool,
-    progress: Progress,
-    told: list[str],
-) -> list[_Work]:
-    """Plan and extract every relation, as of one snapshot, which is given back before anything is sent."""
-    works: list[_Work] = []
-    with open_snapshot(settings) as snapshot:
-        for model in models:
-            relation = read_relation(snapshot.connection, model, schema=settings.schema)
-            partitions = read_partitions(snapshot, relation)
-            spec, memory = prepare(state, target, relation)
-            plan = plan_relation(relation, partitions, memory, full=full, today=today())
-            works.append(_Work(plan=plan, spec=spec, memory=memory))
-        moving = [work.plan for work in works if work.plan.way != "none"]
-        if not moving:
-            return works
-        told += check_limits(state, target, moving)
-        for warning in told:
-            progress(warning)
-        return [_extracted(work, snapshot, folder, progress) for work in works]
-
-
-def check_limits(state: State, target: Target, plans: Sequence[RelationPlan]) -> list[str]:
-    """Warnings of quotas and budget; raises BudgetError where the plans would pass the budget."""
-    loads = {row["relation"]: row["jobs"] for row in state.rows("jobs_today", {})}
-    told = []
-    for plan in plans:
-        name = plan.relation.qualified
-        check_query(target.settings, relation=name, planned=plan.bytes_billed)
-        told += quota_warnings(plan, loads_today=loads.get(name, 0))
-    billed = billed_this_month(target, today())
-    warning = check_budget(target.settings, billed=billed, planned=sum(p.bytes_billed for p in plans))
-    return [*told, warning] if warning else told
-
-
-def _extracted(work: _Work, snapshot: Snapshot, folder: Path, progress: Progress) -> _Work:
-    plan = work.plan
-    if not plan.sent:
-        return work
-    written = extract(
-        snapshot,
-        plan.relation,
-        folder / f"{plan.relation.name}.parquet",
-        partitions=plan.days,
-        proof=True,
-        progress=progress,
-    )
-    assert written.rows == plan.rows  # noqa: S101 (one snapshot: what was counted is what was read)
-    return _Work(plan=plan, spec=work.spec, memory=work.memory, extract=written)
-
-
-def _send(state: State, target: Target, run_id: int, work: _Work, progress: Progress) -> RelationResult:
+def _send(state: State, target: Target, run_id: int, work: Work, progress: Progress) -> RelationResult:
     plan, started = work.plan, time.monotonic()
     if plan.way == "none":
         return RelationResult(schema=plan.relation.schema, name=plan.relation.name, way=plan.way)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from bq_export.state import State
 
 _STUCK_STAGINGS = 2
+_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_-]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +97,9 @@ class Sender:
         return f"{STAGING_PREFIX}{self.change_id}_g{generation}"
 
     def _prove_staging(self, staging: str, stats: Stats) -> None:
-        fields = self.plan.relation.fields
-        table = self.target.quoted(staging)
-
-        row = self._figures(f"{staging}-prove-r{self.run_id}", select_figures(table, fields, "TRUE"), staging)
-        if told := differences(stats, read_figures(fields, row)):
+        sql = select_figures(self.target.quoted(staging), stats)
+        row = self._figures(f"{staging}-prove-r{self.run_id}", sql, staging)
+        if told := differences(stats, read_figures(stats, row)):
             raise self._unproved(told)
 
     def _replaced(self, extract: Extract) -> str:
@@ -158,10 +158,9 @@ class Sender:
         """What differs in the staged rows, for the message; nothing where they are as they were sent."""
         if staging is None:
             return []
-        fields = self.plan.relation.fields
-        sql = select_figures(self.target.quoted(staging), fields, "TRUE")
+        sql = select_figures(self.target.quoted(staging), stats)
         row = self._figures(f"{staging}-explain-r{self.run_id}", sql, staging)
-        return differences(stats, read_figures(fields, row))
+        return differences(stats, read_figures(stats, row))
 
     def _unproved(self, told: list[str]) -> ProofError:
         detail = "\n  ".join(told) or "the staged rows are equal, the published ones would not have been"
@@ -196,7 +195,8 @@ class Sender:
         return job.done.job_id
 
     def _id(self, operation: str, generation: int) -> str:
-        return f"bq_export-{self.plan.relation.name}-{operation}-{self.change_id}-g{generation}"
+        name = _NOT_IN_IDS.sub("_", self.plan.relation.name)
+        return f"bq_export-{name}-{operation}-{self.change_id}-g{generation}"
 
     def _job(
         self,

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from bq_export.errors import TargetError
+from bq_export.gather import today
 from bq_export.loader.costs import billed_this_month
 from bq_export.loader.session import open_target
-from bq_export.run import today
 from bq_export.source.relation import exported, read_relation
-from bq_export.source.snapshot import open_snapshot
+from bq_export.source.snapshot import at_one_moment
 from bq_export.target import new_columns, settings_changes, table_spec
 from ledgerviews import catalog
 
@@ -45,10 +45,11 @@ def setup(
     models = exported(catalog.load(settings.models), names)
     with ExitStack() as stack:
         target = stack.enter_context(open_target(export, progress=progress))
-        with open_snapshot(settings) as snapshot:
-            relations = [
-                read_relation(snapshot.connection, model, schema=settings.schema) for model in models
-            ]
+        relations = at_one_moment(
+            settings,
+            lambda snapshot: [read_relation(snapshot.connection, m, schema=settings.schema) for m in models],
+            progress=progress,
+        )
         commands = gcloud(export)
         steps = [_tried("query jobs", commands["jobs"], lambda: _query(target))]
         dataset = _tried("dataset", commands["dataset"], lambda: _dataset(target))

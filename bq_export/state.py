@@ -139,6 +139,11 @@ class State:
         ended = rows[0]["state"] in {"failed", "fenced", "stuck"}
         return int(rows[0]["generation"]) + (1 if ended else 0)
 
+    def forget_partitions(self, relation: str, keys: Sequence[str]) -> None:
+        """Forget partitions that the target has forgotten by their age."""
+        values = {"target": self.target, "relation": relation, "gone": list(keys), "whole": False}
+        self._execute("drop_partitions", values)
+
     def open_jobs(self, relation: str) -> list[Job]:
         """The publishing jobs of which it is not known whether they were done, oldest first."""
         rows = self._rows("open_jobs", {"target": self.target, "relation": relation})

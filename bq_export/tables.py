@@ -24,6 +24,25 @@ class Looked:
     memory: TableMemory | None
     changes: tuple[str, ...]
 
+    @property
+    def expiration_days(self) -> int | None:
+        """After how many days the table forgets a partition: as it stands, else as it is to be."""
+        return self.spec.expiration_days if self.found is None else self.found.expiration_days
+
+    @property
+    def warning(self) -> str | None:
+        """What makes the table another than its declaration says, for `setup` to mend."""
+        if self.expiration_days == self.spec.expiration_days:
+            return None
+        shown = [
+            "never" if n is None else f"after {n} days"
+            for n in (self.expiration_days, self.spec.expiration_days)
+        ]
+        return (
+            f"WARNING: {self.spec.name}: its partitions expire {shown[0]} at the target, {shown[1]} by its "
+            "declaration. `bq-export setup` brings it up to date."
+        )
+
 
 def look(state: State, target: Target, relation: Relation) -> Looked:
     """Compare a table with its relation; changes nothing; raises where they cannot be brought together."""
@@ -45,9 +64,10 @@ def look(state: State, target: Target, relation: Relation) -> Looked:
     return Looked(spec=spec, found=found, memory=memory, changes=changes)
 
 
-def prepare(state: State, target: Target, relation: Relation) -> tuple[TableSpec, TableMemory]:
+def prepare(
+    state: State, target: Target, relation: Relation, looked: Looked
+) -> tuple[TableState, TableMemory]:
     """The table made, or its new columns added, and what is known of what it holds."""
-    looked = look(state, target, relation)
     found = looked.found
     if found is None:
         found = target.tables.make(looked.spec)
@@ -55,5 +75,4 @@ def prepare(state: State, target: Target, relation: Relation) -> tuple[TableSpec
         target.tables.add_columns(
             looked.spec.name, new_columns(looked.spec, found, drift=relation.export.drift)
         )
-    memory = looked.memory or state.remember_table(relation.qualified, created=found.created)
-    return looked.spec, memory
+    return found, looked.memory or state.remember_table(relation.qualified, created=found.created)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 LABELS = {"managed_by": "ledgerviews", "app": "bq_export"}
 STAGING_PREFIX = "_bq_export_"
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,299}", re.ASCII)
+_TABLE = re.compile(r"[\w-]{1,1024}")  # letters of any language; a $ would name a partition
 _TAKEN = ("_table_", "_file_", "_partition", "_row_timestamp", "__root__", "_colidentifier")
 _MAX_COMMENT = 1024
 
@@ -57,6 +58,11 @@ class TableState(TableSpec):
 
 def table_spec(relation: Relation) -> TableSpec:
     """What a relation's table is to be; raises ExportError for names that BigQuery does not take."""
+    if not _TABLE.fullmatch(relation.name):
+        raise ExportError(
+            f"Cannot export {relation.qualified}: BigQuery takes no table of that name.",
+            hint="Name the relation by letters, digits, underscores and hyphens.",
+        )
     names = [one.name for one in relation.fields]
     bad = [n for n in names if not _COLUMN.fullmatch(n) or n.lower().startswith(_TAKEN)]
     twice = sorted({n for n in names if sum(n.lower() == other.lower() for other in names) > 1})

@@ -70,6 +70,16 @@ _TYPE_NAMES = {
     "numeric": "numeric",
 }
 MARK = "bq_export"
+_NO_NAN = "{x} <> 'NaN'::numeric"
+_MICROSECONDS_A_DAY = 86_400_000_000
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896  # since 1970: 0001-01-01 and 9999-12-31
+_MOMENTS = (_FIRST_DAY * _MICROSECONDS_A_DAY, (_LAST_DAY + 1) * _MICROSECONDS_A_DAY - 1)
+_BOUNDS = {
+    "date": (_FIRST_DAY, _LAST_DAY),
+    "timestamp": _MOMENTS,
+    "timestamptz": _MOMENTS,
+    "time": (0, _MICROSECONDS_A_DAY - 1),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +109,8 @@ class Field:
         fits: SQL over ``{x}`` that is true where the target's type holds a value that is not NULL; None where
             it holds all. For an array NULL itself does not fit.
         policy: what becomes of a value that does not.
+        bounds: the least and the largest that Arrow stores of a value that fits; what PostgreSQL has beyond
+            them arrives beyond them, infinities too. None where SQL has to tell.
         type: BigQuery's type with its parameters; ``repeated`` for an ARRAY of it.
     """
 
@@ -112,7 +124,15 @@ class Field:
     scale: int | None = None
     fits: str | None = None
     policy: Policy = Policy.FAIL
+    bounds: tuple[int, int] | None = None
     description: str = ""
+
+    @property
+    def fails_in_flight(self) -> bool:
+        """Whether a value that does not fit fails where rows arrive: by its bounds, or NaN as no decimal."""
+        if self.policy is not Policy.FAIL or self.repeated:
+            return False
+        return self.bounds is not None or (self.source == "numeric" and self.fits == _NO_NAN)
 
     @property
     def base(self) -> str:
@@ -153,6 +173,7 @@ def field_for(
         scale=scale,
         fits=fits,
         policy=chosen,
+        bounds=_BOUNDS.get(column.type_name),
         description=description,
     )
 
@@ -176,7 +197,7 @@ def value_sql(one: Field, quoted: str, *, raising: bool) -> str:
     it becomes NULL, for whoever counts such values beside.
     """
     value = one.read.format(x=quoted)
-    if one.fits is None or one.policy is Policy.STRING:
+    if one.fits is None or one.policy is Policy.STRING or (raising and one.fails_in_flight):
         return value
     fits = one.fits.format(x=quoted)
     if one.policy is Policy.FAIL and raising:
@@ -260,7 +281,7 @@ def _numeric(column: Column, declared: tuple[int, int] | None, policy: Policy, d
     precision = max(precision, scale)
     whole = precision - scale
     if declared is None:
-        fits = "{x} <> 'NaN'::numeric"
+        fits = _NO_NAN
         read = "{x}" if column.scale is not None and column.scale >= 0 else f"{{x}}::numeric({precision}, 0)"
     else:
         fits = (

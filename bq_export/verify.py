@@ -14,13 +14,13 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from bq_export.errors import ExportError
+from bq_export.gather import today
 from bq_export.loader.session import open_target
-from bq_export.plan import plan_relation
-from bq_export.run import today
+from bq_export.plan import plan_relation, unexpired
 from bq_export.source.fingerprints import WHOLE, key_of, read_partitions
 from bq_export.source.relation import exported, read_relation
 from bq_export.source.rows import read_rows
-from bq_export.source.snapshot import open_snapshot
+from bq_export.source.snapshot import at_one_moment
 from bq_export.state import export_lock, open_state
 from ledgerviews import catalog
 
@@ -66,13 +66,16 @@ def verify(
         # Nobody publishes while we read.
         stack.enter_context(export_lock(state, settings, wait=True))
         target = stack.enter_context(open_target(export, progress=progress))
-        snapshot = stack.enter_context(open_snapshot(settings))
-        found = []
-        for model in models:
-            relation = read_relation(snapshot.connection, model, schema=settings.schema)
-            progress(f"{relation.qualified}: comparing")
-            found.append(_verify(snapshot, state, target, relation))
-        return found
+
+        def compare(snapshot: Snapshot) -> list[Verified]:
+            relations = [read_relation(snapshot.connection, m, schema=settings.schema) for m in models]
+            found = []
+            for relation in relations:
+                progress(f"{relation.qualified}: comparing")
+                found.append(_verify(snapshot, state, target, relation))
+            return found
+
+        return at_one_moment(settings, compare, progress=progress)
 
 
 def _verify(snapshot: Snapshot, state: State, target: Target, relation: Relation) -> Verified:
@@ -83,15 +86,24 @@ def _verify(snapshot: Snapshot, state: State, target: Target, relation: Relation
             f"{relation.qualified} was never exported to {target.tables.full_name(relation.name)}.",
             hint="Run `bq-export run` first.",
         )
-    plan = plan_relation(relation, read_partitions(snapshot, relation), memory, full=False, today=today())
+    plan = plan_relation(
+        relation,
+        read_partitions(snapshot, relation),
+        memory,
+        full=False,
+        today=today(),
+        expiration_days=table.expiration_days,
+    )
     pending = {*plan.sent, *plan.vanished}
     here: dict[str, list[int]] = {}
     _source_rows(snapshot, relation, lambda row: _add(here, relation, row))
     there: dict[str, list[int]] = {}
     for row in _target_rows(target, relation):
         _add(there, relation, row)
+    # What the target forgets by its age may be gone already, or not yet.
+    there, _ = unexpired(there, today(), table.expiration_days)
     kept = plan.partitions if relation.partition is not None else {WHOLE: None}
-    keys = {*kept, *there, *memory.partitions} & {*kept, *there}
+    keys = {*kept, *there}
     differing = tuple(sorted(k for k in keys - pending if here.get(k) != there.get(k)))
     # Of a day that changed since, the target must still hold as many rows as were sent.
     differing += tuple(
@@ -153,7 +165,8 @@ def _cell(value: Any) -> Any:
         case float():
             return "nan" if value != value else value + 0.0  # noqa: PLR0124 (NaN; and -0.0 is 0.0)
         case Decimal():
-            return f"{value.normalize():f}"
+            text = f"{value:f}"  # normalize() would round to 28 digits
+            return text.rstrip("0").rstrip(".") if "." in text else text
         case datetime() if value.tzinfo is not None:
             return value.astimezone(UTC).isoformat()
         case list() | tuple():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import sys
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, date, datetime
@@ -40,9 +42,20 @@ def json_failure(command: str, *, as_json: bool) -> Iterator[None]:
         raise
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """Print a table whose cells are never cut; columns named in ``right`` are aligned to the right."""
-    widths = [max(len(c), *(len(row[n]) for row in rows)) if rows else len(c) for n, c in enumerate(columns)]
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    least: Sequence[str] = (),
+) -> None:
+    """Print a table whose cells are never cut; columns named in ``right`` are aligned to the right.
+
+    On a terminal that is too narrow those named in ``least`` are left out, the first of them first.
+    """
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    columns, rows = _narrowed(columns, rows, list(least), room)
+    widths = _widths(columns, rows)
 
     def line(cells: Sequence[str]) -> str:
         aligned = [
@@ -55,6 +68,20 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right:
     click.echo("─" * (sum(widths) + 3 * (len(widths) - 1)))
     for row in rows:
         click.echo(line(row))
+
+
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max([len(c), *(len(row[n]) for row in rows)]) for n, c in enumerate(columns)]
+
+
+def _narrowed(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], least: list[str], room: int | None
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    while room is not None and least and sum(_widths(columns, rows)) + 3 * (len(columns) - 1) > room:
+        left_out = columns.index(least.pop(0))
+        columns = [c for n, c in enumerate(columns) if n != left_out]
+        rows = [[cell for n, cell in enumerate(row) if n != left_out] for row in rows]
+    return columns, rows
 
 
 def progress(line: str) -> None:

@@ -47,6 +47,7 @@ def plan(*, names: tuple[str, ...], full: bool, as_json: bool) -> None:
             for one in result.relations
         ],
         right=numbers,
+        least=("bytes", "load jobs", "gone"),
     )
     for one in result.relations:
         for change in one.schema_changes:

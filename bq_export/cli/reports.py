@@ -36,6 +36,7 @@ def status(*, as_json: bool) -> None:
             for row in tables
         ],
         right=("partitions", "rows", "unknown"),
+        least=("partitions", "unknown"),
     )
     if runs:
         error = f": {runs[0]['error']}" if runs[0]["error"] else ""
@@ -77,7 +78,11 @@ def history(*, limit: int, as_json: bool) -> None:
             for row in runs
         ],
         right=("run", *numbers),
+        least=("relations", "billed", "bytes", "seconds", "partitions"),
     )
+    for row in runs:
+        if row["error"]:
+            click.echo(f"Run {row['run_id']}: {row['error'].splitlines()[0]}")
 
 
 @click.command(epilog="Example: bq-export cost --days 7")
@@ -94,9 +99,9 @@ def cost(*, days: int, as_json: bool) -> None:
     with output.json_failure("cost", as_json=as_json):
         export = ExportSettings.from_environment()
         from bq_export.budget import usd  # noqa: PLC0415
+        from bq_export.gather import today  # noqa: PLC0415
         from bq_export.loader.costs import costs, last_days  # noqa: PLC0415 (loads Google's libraries)
         from bq_export.loader.session import open_target  # noqa: PLC0415
-        from bq_export.run import today  # noqa: PLC0415
 
         first = last_days(today(), days)
         month = today().replace(day=1)

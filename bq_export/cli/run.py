@@ -60,6 +60,7 @@ def run(*, names: tuple[str, ...], full: bool, wait: bool, as_json: bool) -> Non
             for one in result.relations
         ],
         right=numbers,
+        least=("seconds", "bytes"),
     )
     for one in result.relations:
         for column, number in one.misfits.items():

@@ -7,24 +7,24 @@ import json
 import shlex
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bq_export.errors import ExportError
-from bq_export.extract import extract
+from bq_export.extract import extract, unwritten
 from bq_export.files.parquet import ParquetSink
 from bq_export.files.text import CsvSink, JsonSink
 from bq_export.source.misfits import count_misfits
 from bq_export.source.relation import exported, read_relation
-from bq_export.source.snapshot import open_snapshot
+from bq_export.source.snapshot import at_one_moment
 from bq_export.target import table_spec
 from ledgerviews import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from bq_export.extract import Sink
     from bq_export.source.relation import Relation
+    from bq_export.source.snapshot import Snapshot
     from bq_export.types import Field
     from ledgerviews.config import Settings
 
@@ -67,43 +67,50 @@ def write_files(
 ) -> list[Written]:
     """Write the relations of those names, or all, as of one moment; the manifest comes last."""
     models = exported(catalog.load(settings.models), names)
+
+    def write(snapshot: Snapshot) -> list[Written]:
+        taken = datetime.now(UTC)
+        relations = [read_relation(snapshot.connection, m, schema=settings.schema) for m in models]
+        schemas = [_bq_schema(relation) for relation in relations]  # refuses names before anything is written
+        found = []
+        for relation, schema in zip(relations, schemas, strict=True):
+            found.append(_written(snapshot, relation, folder, kind, progress))
+            _write(folder / f"{relation.name}.schema.json", schema)
+            progress(f"{relation.qualified}: {found[-1].rows:,} rows in {found[-1].file}")
+        content = {"version": 1, "format": kind, "snapshot_at": taken.isoformat()}
+        _write(folder / MANIFEST, {**content, "relations": [asdict(one) for one in found]})
+        return found
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MANIFEST).unlink(missing_ok=True)  # it vouches for files that are about to change
-        with open_snapshot(settings) as snapshot:
-            taken = datetime.now(UTC)
-            found = []
-            for model in models:
-                relation = read_relation(snapshot.connection, model, schema=settings.schema)
-                misfits = count_misfits(snapshot, relation)
-                final = folder / f"{relation.name}.{_SUFFIX[kind]}"
-                part = final.with_name(f".{final.name}.part")
-                try:
-                    done = extract(snapshot, relation, part, sink=SINKS[kind], progress=progress)
-                    part.replace(final)
-                finally:
-                    part.unlink(missing_ok=True)
-                _write(folder / f"{relation.name}.schema.json", _bq_schema(relation))
-                found.append(
-                    Written(
-                        schema=relation.schema,
-                        name=relation.name,
-                        file=final.name,
-                        rows=done.rows,
-                        bytes=done.size,
-                        sha256=_sha256(final),
-                        load=load_line(relation, final.name, kind),
-                        misfits=misfits,
-                    )
-                )
-                progress(f"{relation.qualified}: {done.rows:,} rows in {final.name}")
-        content = {"version": 1, "format": kind, "snapshot_at": taken.isoformat()}
-        _write(folder / MANIFEST, {**content, "relations": [asdict(one) for one in found]})
+        return at_one_moment(settings, write, progress=progress)
     except OSError as exc:
-        raise ExportError(
-            f"Cannot write {exc.filename or folder}: {exc.strerror or exc}.", hint="Give --to another folder."
-        ) from exc
-    return found
+        raise unwritten(Path(exc.filename or folder), exc) from exc
+
+
+def _written(
+    snapshot: Snapshot, relation: Relation, folder: Path, kind: str, progress: Callable[[str], None]
+) -> Written:
+    """Write one relation's file, which is there whole or not at all."""
+    misfits = count_misfits(snapshot, relation)
+    final = folder / f"{relation.name}.{_SUFFIX[kind]}"
+    part = final.with_name(f".{final.name}.part")
+    try:
+        done = extract(snapshot, relation, part, sink=SINKS[kind], progress=progress)
+        part.replace(final)
+    finally:
+        part.unlink(missing_ok=True)
+    return Written(
+        schema=relation.schema,
+        name=relation.name,
+        file=final.name,
+        rows=done.rows,
+        bytes=done.size,
+        sha256=_sha256(final),
+        load=load_line(relation, final.name, kind),
+        misfits=misfits,
+    )
 
 
 def load_line(relation: Relation, file: str, kind: str) -> str:
@@ -142,8 +149,11 @@ def _bq_schema(relation: Relation) -> list[dict[str, Any]]:
 
 def _write(path: Path, content: Any) -> None:
     part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    try:
+        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _sha256(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.api_core import exceptions as api
@@ -52,6 +53,8 @@ def _credentials(settings: ExportSettings) -> Credentials:
                 "GCP_SA_JSON holds no key of a service account; it is not repeated.",
                 hint="Put the whole JSON of the key into the secret, as Google gives it.",
             ) from None
+    # Else credentials without a key ask another API, which need not be enabled, for a project that we know.
+    os.environ.setdefault("GOOGLE_CLOUD_PROJECT", settings.project)
     try:
         credentials, _ = default_credentials(scopes=_SCOPES)
     except auth.GoogleAuthError as exc:

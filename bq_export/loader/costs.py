@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 _JOBS = """
 SELECT
   DATE(creation_time, 'UTC') AS day,
-  COALESCE((SELECT value FROM UNNEST(labels) WHERE key = 'operation'), '') AS operation,
+  COALESCE((SELECT l.value FROM UNNEST(labels) AS l WHERE l.key = 'operation'), '') AS operation,
   COUNT(*) AS jobs,
   COALESCE(SUM(total_bytes_billed), 0) AS bytes_billed
 FROM {jobs}
 WHERE creation_time >= @since
   AND parent_job_id IS NULL
-  AND EXISTS (SELECT 1 FROM UNNEST(labels) WHERE key = 'app' AND value = @app)
+  AND EXISTS (SELECT 1 FROM UNNEST(labels) AS l WHERE l.key = 'app' AND l.value = @app)
 GROUP BY day, operation
 ORDER BY day, operation
 """

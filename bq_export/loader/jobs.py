@@ -141,7 +141,8 @@ class Jobs:
 
         A request that was given up may still be on its way: whichever insert comes first decides.
         """
-        config = bigquery.QueryJobConfig(labels=labels(FENCE))
+        limit = self._requests.settings.maximum_bytes_billed
+        config = bigquery.QueryJobConfig(labels=labels(FENCE), maximum_bytes_billed=limit)
 
         def send() -> AnyJob:
             return self._client.query(

@@ -107,6 +107,10 @@ class Tables:
         def change() -> None:
             table = self._client.get_table(self.full_name(spec.name), **self._requests.options)
             _shape(table, spec)
+            if spec.partition is not None and spec.expiration_days is None:
+                # What is left out of a PATCH stays as it is.
+                given = {**table.time_partitioning.to_api_repr(), "expirationMs": None}
+                table.time_partitioning = bigquery.TimePartitioning.from_api_repr(given)
             table.labels = {**(table.labels or {}), **LABELS}
             told = {one.name: one.description for one in spec.columns}
             table.schema = [

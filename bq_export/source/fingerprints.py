@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from bq_export.source.relation import Relation
     from bq_export.source.snapshot import Snapshot
+    from bq_export.types import Field
 
 WHOLE = "all"
 NULL_DAY = "null"
@@ -74,13 +75,23 @@ def _refuse_misfits(snapshot: Snapshot, relation: Relation, found: Mapping[str, 
     failing = [one for one in guarded_fields(relation) if one.policy is Policy.FAIL and one.name in misfits]
     if not failing:
         return
-    told = []
-    for one in failing:
-        with translated(target=snapshot.target):
-            row = snapshot.connection.execute(select_example(relation, one)).fetchone()
-        example = "NULL" if row is None or row[0] is None else row[0]
-        told.append(f"{one.name} ({misfits[one.name]:,} values, as {example})")
+    told = [
+        f"{one.name} ({misfits[one.name]:,} values, as {_example(snapshot, relation, one)})"
+        for one in failing
+    ]
     raise ValueOutOfRangeError(misfit_message(relation, ", ".join(told)), hint=MISFIT_HINT)
+
+
+def example_of_misfit(snapshot: Snapshot, relation: Relation, one: Field) -> ValueOutOfRangeError:
+    """The error of a column in which a value was met that does not fit."""
+    told = f"{one.name}, as {_example(snapshot, relation, one)}"
+    return ValueOutOfRangeError(misfit_message(relation, told), hint=MISFIT_HINT)
+
+
+def _example(snapshot: Snapshot, relation: Relation, one: Field) -> str:
+    with translated(target=snapshot.target):
+        row = snapshot.connection.execute(select_example(relation, one)).fetchone()
+    return "NULL" if row is None or row[0] is None else str(row[0])
 
 
 MISFIT_HINT = (

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from psycopg import errors, sql
 from psycopg.rows import class_row, dict_row
 
-from bq_export.errors import ExportError
+from bq_export.errors import ExportError, RewrittenError
 from bq_export.queries import query
 from bq_export.types import Column, Field, fields_for
 from ledgerviews.errors import UsageError
@@ -27,9 +28,11 @@ PAGES_FOR_TWO = 2_000
 class Relation:
     """What is exported: where it stands, how its columns travel, and how its model says to export it.
 
+    ``relation_id`` is its oid, by which another of its name is told from it;
     ``pages`` is the size of a relation with storage, 0 for a view; ``grain`` are the columns of one row.
     """
 
+    relation_id: int
     schema: str
     name: str
     export: Export
@@ -65,7 +68,7 @@ def exported(catalog: Catalog, names: Iterable[str]) -> list[Model]:
 
 
 def read_relation(connection: psycopg.Connection, model: Model, *, schema: str) -> Relation:
-    """Read a relation from the database's catalog; raises ExportError where it cannot be exported."""
+    """Read a relation from the catalog, and hold it; raises ExportError where it cannot be exported."""
     assert model.export is not None  # noqa: S101 (the caller chose it for that)
     name = f"{schema}.{model.name}"
     with connection.cursor(row_factory=dict_row) as cursor:
@@ -75,6 +78,8 @@ def read_relation(connection: psycopg.Connection, model: Model, *, schema: str) 
             f"Cannot export {name}: there is no such relation.",
             hint="Run `ledgerviews db upgrade`, or set LEDGERVIEWS_SCHEMA to where it stands.",
         )
+    if found["readable"] is None:
+        raise RewrittenError(relation=name)  # dropped since
     if not found["readable"]:
         raise ExportError(
             f"Cannot export {name}: this role may not read it.",
@@ -88,6 +93,7 @@ def read_relation(connection: psycopg.Connection, model: Model, *, schema: str) 
         columns = cursor.execute(query("columns"), {"relation_id": found["relation_id"]}).fetchall()
     fields = fields_for(columns, numeric=model.export.numeric, policy=model.export.policy)
     relation = Relation(
+        relation_id=found["relation_id"],
         schema=schema,
         name=model.name,
         export=model.export,
@@ -97,7 +103,24 @@ def read_relation(connection: psycopg.Connection, model: Model, *, schema: str) 
         pages=found["pages"],
     )
     _check(relation)
+    _hold(connection, relation)
     return relation
+
+
+def _hold(connection: psycopg.Connection, relation: Relation) -> None:
+    """Lock a relation as any reader does, to the transaction's end; raises where it is not of its moment.
+
+    A plain REFRESH or a TRUNCATE that committed since would show rows of later, or none at all.
+    """
+    values = {"relation_id": relation.relation_id, "schema": relation.schema, "name": relation.name}
+    select = sql.SQL("SELECT FROM {} LIMIT 0").format(sql.Identifier(relation.schema, relation.name))
+    try:
+        connection.execute(select)
+        row = connection.execute(query("rewritten"), values).fetchone()
+    except (errors.UndefinedTable, errors.UndefinedObject):
+        row = None
+    if row is None or row[0]:
+        raise RewrittenError(relation=relation.qualified)
 
 
 def _check(relation: Relation) -> None:

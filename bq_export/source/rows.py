@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from adbc_driver_postgresql import dbapi
 
 from bq_export.errors import ExportError, ValueOutOfRangeError
-from bq_export.source.fingerprints import MISFIT_HINT, misfit_message
+from bq_export.source.fingerprints import MISFIT_HINT, example_of_misfit, misfit_message
 from bq_export.source.relation import PAGES_FOR_TWO
 from bq_export.source.statements import select_rows
 from bq_export.types import MARK, arrow_schema
@@ -102,6 +102,8 @@ def _read(
                     if stop.is_set():
                         return
                     consumer(_converted(batch, relation.fields, schema))
+    except _MisfitError as exc:
+        raise example_of_misfit(snapshot, relation, exc.field) from exc
     except (dbapi.Error, OSError, pa.ArrowException) as exc:
         raise _translated(exc, relation) from exc
 
@@ -122,9 +124,35 @@ def _converted(batch: pa.RecordBatch, fields: Sequence[Field], schema: pa.Schema
             offsets = pa.concat_arrays([pa.array([0], ends.type), ends])
             array = pa.ListArray.from_arrays(offsets, values, type=one.arrow)
         elif array.type != one.arrow:
-            array = pc.cast(array, one.arrow)
+            array = _cast(array, one)
+        if one.bounds is not None:
+            _check_bounds(array, one, one.bounds)
         arrays.append(array)
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+class _MisfitError(Exception):
+    """A value that the target's type does not hold, in a column of that field."""
+
+    def __init__(self, field: Field) -> None:
+        super().__init__(field.name)
+        self.field = field
+
+
+def _cast(array: pa.Array, one: Field) -> pa.Array:
+    try:
+        return pc.cast(array, one.arrow)
+    except pa.ArrowInvalid as exc:
+        if one.fails_in_flight:
+            raise _MisfitError(one) from exc
+        raise
+
+
+def _check_bounds(array: pa.Array, one: Field, bounds: tuple[int, int]) -> None:
+    ends = pc.min_max(array.view(pa.int32() if pa.types.is_date32(array.type) else pa.int64()))
+    low, high = ends["min"].as_py(), ends["max"].as_py()
+    if low is not None and (low < bounds[0] or high > bounds[1]):
+        raise _MisfitError(one)
 
 
 def _translated(exc: Exception, relation: Relation) -> ExportError:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import psycopg
 from psycopg import IsolationLevel
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from bq_export.errors import RewrittenError
 from bq_export.source.statements import SESSION
 from ledgerviews.db import connect, conninfo, describe_target, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ledgerviews.config import Settings
 
 APPLICATION = "bq-export"
+_MOMENTS = 3
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,20 @@ def open_snapshot(settings: Settings) -> Iterator[Snapshot]:
         yield Snapshot(connection=connection, name=row[0], conninfo=_reader_conninfo(settings), target=target)
     finally:
         connection.close()
+
+
+def at_one_moment(
+    settings: Settings, work: Callable[[Snapshot], _T], *, progress: Callable[[str], None]
+) -> _T:
+    """Do the work in a snapshot, and in a newer one where a relation was rewritten under it."""
+    for _ in range(_MOMENTS - 1):
+        try:
+            with open_snapshot(settings) as snapshot:
+                return work(snapshot)
+        except RewrittenError as exc:
+            progress(f"{exc.message} Beginning again.")
+    with open_snapshot(settings) as snapshot:
+        return work(snapshot)
 
 
 def _reader_conninfo(settings: Settings) -> str:

@@ -64,6 +64,7 @@ class FaultProxy:
         self.count = 0
         self.seen: list[Seen] = []
         self.answer: Callable[[Seen], tuple[int, dict[str, Any]] | None] = lambda _: None
+        self.rewrite: Callable[[Seen], None] | None = None
         self.on_kill: Callable[[], None] = lambda: None
         self._late: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -83,6 +84,10 @@ class FaultProxy:
         self.settle()
         self.harm, self.at, self.count = harm, at, 0
         self.seen = []
+
+    def move(self, endpoint: str) -> None:
+        """Go on with the peer at another address."""
+        self._peer = urlsplit(endpoint)
 
     def settle(self) -> None:
         """Wait for requests that arrive late."""
@@ -144,6 +149,10 @@ class _Handler(BaseHTTPRequestHandler):
         headers["Host"] = self.headers["Host"]  # upload sessions are to come back through us
         seen = Seen(self.command, self.path, _json(body), dict(self.headers))
         self.owner.seen.append(seen)
+        if self.owner.rewrite is not None and isinstance(seen.body, dict) and "/upload/" not in self.path:
+            self.owner.rewrite(seen)
+            body = json.dumps(seen.body).encode()
+            headers["Content-Length"] = str(len(body))
         if (own := self.owner.answer(seen)) is not None:
             return self._reply(own[0], [("Content-Type", "application/json")], json.dumps(own[1]).encode())
         if harm in _ANSWERS:

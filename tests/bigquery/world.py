@@ -56,6 +56,15 @@ def install_state(connection: psycopg.Connection) -> None:
     connection.execute(module.UPGRADE)
 
 
+def _client(endpoint: str) -> bigquery.Client:
+    return bigquery.Client(
+        "local",
+        credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+        client_options={"api_endpoint": endpoint},
+        location="US",
+    )
+
+
 @dataclass
 class World:
     """Both sides of an export."""
@@ -73,12 +82,7 @@ class World:
         """A dataset that nobody else uses."""
         worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
         dataset = f"d_{worker}_{os.getpid()}_{next(_numbers)}"
-        client = bigquery.Client(
-            "local",
-            credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
-            client_options={"api_endpoint": endpoint},
-            location="US",
-        )
+        client = _client(endpoint)
         client.create_dataset(f"local.{dataset}")
         export = ExportSettings(
             project="local",
@@ -91,6 +95,10 @@ class World:
             cancel_wait_s=0.3,
         )
         return cls(url, endpoint, proxy, Settings(database_url=url, models=models), export, client)
+
+    def moved(self, endpoint: str) -> World:
+        """The same world with its peer at another address."""
+        return replace(self, endpoint=endpoint, client=_client(endpoint))
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Run SQL at the source; the rows, if there are any."""

@@ -17,9 +17,10 @@ import pytest
 from psycopg import errors as pg_errors
 from psycopg import sql
 
-from bq_export.cli import cli
+from bq_export.cli import cli, output
 from bq_export.dev import server as dev_server
 from bq_export.settings import ExportSettings
+from bq_export.workdir import work_folder
 from ledgerviews.errors import UsageError
 from tests import servers as pg
 from tests.bigquery import peer
@@ -123,6 +124,61 @@ def test_text_files_load_into_the_same_rows(
         world.client.load_table_from_file(stream, world.table("loaded"), job_config=config).result()
 
     assert world.there("loaded") == world.here("mart_orders_daily")
+
+
+def test_a_full_disk_is_told_with_its_file(shop_url: str, tmp_path: Path) -> None:
+    """Where a file cannot grow the path and the cause are told; no part and no manifest stay behind."""
+    with psycopg.connect(shop_url) as connection:
+        connection.execute(
+            "INSERT INTO mart_orders_daily"
+            " SELECT '2026-01-01', md5(g::text), g, g, g, now() FROM generate_series(1, 50000) AS g"
+        )
+    code = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "from bq_export.cli import main\n"
+        "main(['files', '--to', sys.argv[1], '--format', sys.argv[2]])\n"
+    )
+    environment = {
+        **pg.clean_environment(),
+        "LEDGERVIEWS_DATABASE_URL": shop_url,
+        "LEDGERVIEWS_MODELS": "tests.bigquery.shop",
+        "PYTHONPATH": str(ROOT),
+    }
+    for kind in ("parquet", "csv", "json"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path), kind],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=120,
+        )
+
+        assert done.returncode == 6, done.stderr
+        assert f"Cannot write {tmp_path}/.mart_orders_daily." in done.stderr
+        assert "File too large" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder whose process is gone goes with the next run; one in use, and others' folders, stay."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left, other = tmp_path / "bq-export-run-left", tmp_path / "bq-export-peer-1"
+    for folder in (left, other):
+        folder.mkdir()
+        (folder / "lock").touch()
+    (left / "mart.parquet").write_text("rows", encoding="utf-8")
+
+    with work_folder() as first:
+        (first / "mart.parquet").touch()
+        with work_folder() as second:
+            assert (first / "mart.parquet").exists()
+
+    assert first != second
+    assert [one.name for one in tmp_path.iterdir()] == [other.name]
 
 
 @pytest.fixture
@@ -312,6 +368,26 @@ def test_every_command_and_option_is_explained(path: str) -> None:
         for name in p.opts
         if name.startswith("--") and name not in {"--dir", "--help"} and not any(name in row for row in rows)
     ] == []
+
+
+@pytest.mark.parametrize(("width", "shown"), [(None, "name rows bytes"), (24, "name rows"), (9, "name")])
+def test_a_narrow_terminal_leaves_columns_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int | None, shown: str
+) -> None:
+    """The least important go first, no line is longer than the terminal; a pipe gets all."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: width is not None)
+    monkeypatch.setenv("COLUMNS", str(width))
+
+    output.print_table(
+        ("name", "rows", "bytes"),
+        [("a", "1,000,000", "12.0 MB"), ("mart", "2", "1 bytes")],
+        right=("rows", "bytes"),
+        least=("bytes", "rows"),
+    )
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == shown.split()
+    assert width is None or max(len(line) for line in lines) <= width
 
 
 def test_every_setting_is_in_the_page() -> None:
