@@ -103,6 +103,7 @@ def test_no_statement_touches_more_partitions_than_a_job_may(*, known: bool) -> 
     assert max(_listed(one) for one in [*inserts, *deletes]) <= PARTITIONS_PER_JOB
 
 
+@pytest.mark.timeout(900)  # of local-bigquery's work, on a busy machine
 def test_many_days_end_equal(world: World) -> None:
     """4,205 days arrive, and after 4,100 of them changed and ten went the target is equal again."""
     world.sql(

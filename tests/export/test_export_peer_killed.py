@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 DAILY = "mart_orders_daily"
 # After how much of a job's work the server is killed, in seconds.
-MOMENTS = (0.0, 0.02, 0.06, 0.12, 0.25, 0.5)
+MOMENTS = (0.0, 0.06, 0.25)
 
 
 class Mortal:
@@ -64,11 +64,12 @@ def mortal() -> Iterator[tuple[Mortal, FaultProxy]]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.timeout(900)  # the server is started four times
 @pytest.mark.parametrize("operation", ["stage", "publish", "replace"])
 def test_the_server_killed_in_a_job_ends_equal(
     shop_url: str, mortal: tuple[Mortal, FaultProxy], operation: str
 ) -> None:
-    """Killed at six moments of a load or a publishing script, each second run ends in the source's rows."""
+    """Killed at three moments of a load or a publishing script, each second run ends in the source's rows."""
     server, proxy = mortal
     world = World.make(shop_url, server.start(), proxy)
     world.run(DAILY)
