@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from queue import Queue
 from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
@@ -12,91 +13,101 @@ import pyarrow.parquet as pq
 from bq_export.types import arrow_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from bq_export.types import Field
 
 ROWS_PER_GROUP = 131_072
 _BYTES_PER_GROUP = 48 << 20
+_BATCHES_WAITING = 6
 _LEVEL = 1
 _SAMPLE = 16_384
 _FEW = 0.05  # distinct values per row, at most, for a dictionary to be worth its time
 
 
 class ParquetSink:
-    """One file that several threads fill, each by a part of its own; whole only when it was closed."""
+    """One file that several threads fill and one of its own writes; whole only when it was closed.
+
+    So nobody waits for the encoding but by the length of the queue, which bounds the memory.
+    """
 
     def __init__(self, path: Path, fields: Sequence[Field]) -> None:
         """Begin a file; its encoding is chosen by the first rows."""
         self.path = path
         self._schema = arrow_schema(list(fields))
         self._writer: pq.ParquetWriter | None = None
-        self._lock = threading.Lock()
-        self._parts: list[_Part] = []
+        self._queue: Queue[pa.RecordBatch | None] = Queue(_BATCHES_WAITING)
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
 
-    def part(self) -> _Part:
-        """What one thread writes to."""
-        part = _Part(self)
-        self._parts.append(part)
-        return part
-
-    def write(self, table: pa.Table) -> None:
-        """Write one row group."""
-        with self._lock:
-            if self._writer is None:
-                self._writer = self._begin(table)
-            self._writer.write_table(table, row_group_size=table.num_rows)
+    def part(self) -> Callable[[pa.RecordBatch], None]:
+        """What one thread writes to: the same for all."""
+        return self._put
 
     def __enter__(self) -> Self:
+        self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._failure = self._failure or Abandoned()
+        self._queue.put(None)
+        self._thread.join()
         try:
-            if kind is None:
-                for part in self._parts:
-                    part.flush()
-                if self._writer is None:
-                    self.write(self._schema.empty_table())
+            if self._failure is None and self._writer is None:
+                self._write(self._schema.empty_table())
         finally:
             if self._writer is not None:
                 self._writer.close()
+        if kind is None and self._failure is not None:
+            raise self._failure
 
-    def _begin(self, table: pa.Table) -> pq.ParquetWriter:
-        return pq.ParquetWriter(
-            self.path,
-            self._schema,
-            compression="zstd",
-            compression_level=_LEVEL,
-            use_dictionary=_repeating(table),
-            write_statistics=False,
-            store_schema=False,  # Arrow's own schema would only confuse other readers' types
-        )
+    def _put(self, batch: pa.RecordBatch) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if batch.num_rows:
+            self._queue.put(batch)
+
+    def _work(self) -> None:
+        """Gather batches into row groups until the end; after a failure only take them: nobody waits."""
+        batches: list[pa.RecordBatch] = []
+        rows = size = 0
+        while (batch := self._queue.get()) is not None:
+            if self._failure is not None:
+                batches = []
+                continue
+            batches.append(batch)
+            rows, size = rows + batch.num_rows, size + batch.nbytes
+            if rows >= ROWS_PER_GROUP or size >= _BYTES_PER_GROUP:
+                self._attempt(batches)
+                batches, rows, size = [], 0, 0
+        if batches and self._failure is None:
+            self._attempt(batches)
+
+    def _attempt(self, batches: list[pa.RecordBatch]) -> None:
+        try:
+            self._write(pa.Table.from_batches(batches))
+        except BaseException as exc:  # noqa: BLE001 (raised again by whoever fills, or closes)
+            self._failure = exc
+
+    def _write(self, table: pa.Table) -> None:
+        """Write one row group."""
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(
+                self.path,
+                self._schema,
+                compression="zstd",
+                compression_level=_LEVEL,
+                use_dictionary=_repeating(table),
+                write_statistics=False,
+                store_schema=False,  # Arrow's own schema would only confuse other readers' types
+            )
+        self._writer.write_table(table, row_group_size=table.num_rows)
 
 
-class _Part:
-    """The rows of one thread on their way into the next row group."""
-
-    def __init__(self, sink: ParquetSink) -> None:
-        self._sink = sink
-        self._batches: list[pa.RecordBatch] = []
-        self._rows = self._bytes = 0
-
-    def __call__(self, batch: pa.RecordBatch) -> None:
-        if not batch.num_rows:
-            return
-        self._batches.append(batch)
-        self._rows += batch.num_rows
-        self._bytes += batch.nbytes
-        if self._rows >= ROWS_PER_GROUP or self._bytes >= _BYTES_PER_GROUP:
-            self.flush()
-
-    def flush(self) -> None:
-        """Hand what was gathered to the file."""
-        if self._batches:
-            table = pa.Table.from_batches(self._batches)
-            self._batches, self._rows, self._bytes = [], 0, 0
-            self._sink.write(table)
+class Abandoned(Exception):  # noqa: N818 (no error: why the rest is not written)
+    """Whoever filled the file failed."""
 
 
 def _repeating(table: pa.Table) -> list[str] | bool:

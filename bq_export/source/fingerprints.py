@@ -88,6 +88,12 @@ def example_of_misfit(snapshot: Snapshot, relation: Relation, one: Field) -> Val
     return ValueOutOfRangeError(misfit_message(relation, told), hint=MISFIT_HINT)
 
 
+def has_misfit(snapshot: Snapshot, relation: Relation, one: Field) -> bool:
+    """Whether the column has a value that does not fit."""
+    with translated(target=snapshot.target):
+        return snapshot.connection.execute(select_example(relation, one)).fetchone() is not None
+
+
 def _example(snapshot: Snapshot, relation: Relation, one: Field) -> str:
     with translated(target=snapshot.target):
         row = snapshot.connection.execute(select_example(relation, one)).fetchone()

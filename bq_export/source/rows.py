@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from adbc_driver_postgresql import dbapi
 
 from bq_export.errors import ExportError, ValueOutOfRangeError
-from bq_export.source.fingerprints import MISFIT_HINT, example_of_misfit, misfit_message
+from bq_export.source.fingerprints import MISFIT_HINT, example_of_misfit, has_misfit, misfit_message
 from bq_export.source.relation import PAGES_FOR_TWO
 from bq_export.source.statements import select_rows
 from bq_export.types import MARK, arrow_schema
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # Bytes of COPY data that ADBC gathers into one batch: what bounds the memory.
 _BATCH_BYTES = 4 << 20
+_DIGITS = 19  # of a bigint, at most
 
 
 def read_rows(
@@ -105,6 +106,10 @@ def _read(
     except _MisfitError as exc:
         raise example_of_misfit(snapshot, relation, exc.field) from exc
     except (dbapi.Error, OSError, pa.ArrowException) as exc:
+        if "bigint" in str(exc):  # NaN that is to be one; the stream has no SQLSTATE
+            for one in relation.fields:
+                if one.unscaled and has_misfit(snapshot, relation, one):
+                    raise example_of_misfit(snapshot, relation, one) from exc
         raise _translated(exc, relation) from exc
 
 
@@ -123,6 +128,8 @@ def _converted(batch: pa.RecordBatch, fields: Sequence[Field], schema: pa.Schema
             ends = pc.cumulative_sum(lengths)
             offsets = pa.concat_arrays([pa.array([0], ends.type), ends])
             array = pa.ListArray.from_arrays(offsets, values, type=one.arrow)
+        elif one.unscaled:
+            array = _scaled(array, one)
         elif array.type != one.arrow:
             array = _cast(array, one)
         if one.bounds is not None:
@@ -146,6 +153,12 @@ def _cast(array: pa.Array, one: Field) -> pa.Array:
         if one.fails_in_flight:
             raise _MisfitError(one) from exc
         raise
+
+
+def _scaled(array: pa.Array, one: Field) -> pa.Array:
+    """The decimals whose digits these integers are: the same bits under another type."""
+    digits = pc.cast(array, pa.decimal128(_DIGITS, 0))
+    return pa.Array.from_buffers(one.arrow, len(digits), digits.buffers(), digits.null_count, digits.offset)
 
 
 def _check_bounds(array: pa.Array, one: Field, bounds: tuple[int, int]) -> None:
