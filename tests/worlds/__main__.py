@@ -18,6 +18,7 @@ from contextlib import ExitStack
 
 from tests import servers as pg
 from tests.worlds import session, worlds
+from tests.worlds.checks import Tally
 
 
 def main() -> int:
@@ -45,18 +46,16 @@ def main() -> int:
         return 1 if any(failed for _, failed in totals) else 0
 
 
-def worlds_of(
-    server: pg.PgServer, options: argparse.Namespace, until: float
-) -> tuple[session.Tally, list[int]]:
+def worlds_of(server: pg.PgServer, options: argparse.Namespace, until: float) -> tuple[Tally, list[int]]:
     """Seeds from the first on, until the time is up."""
-    total, failed = session.Tally(), list[int]()
+    total, failed = Tally(), list[int]()
     seed = options.seed
     while time.monotonic() < until and seed < options.seed + options.count:
         trace: list[str] = []
         began = time.monotonic()
         try:
             tally = session.run(server, seed, trace.append, f"lv_{os.environ[pg.RUN]}_w")
-        except BaseException:
+        except Exception:  # noqa: BLE001 (whatever it is, it is told, and the next seed runs)
             failed.append(seed)
             print(f"--- {server.name}, seed {seed}", *trace, traceback.format_exc(), sep="\n", flush=True)
             if not options.go_on:

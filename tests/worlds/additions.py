@@ -64,18 +64,20 @@ class Addition:
 def draw(drawing: Drawing, world: World) -> list[Addition]:
     """Some of them, at random; owners first, because grants are theirs."""
     rng = drawing.rng
-    found: list[Addition] = []
+    found = [
+        Addition(one.number, [], [f"ALTER {{word}} {{rel}} OWNER TO {quoted(rng.choice(OWNERS))}"])
+        for one in world.relations
+        if one.owner is None and rng.random() < 0.15
+    ]
     for one in world.relations:
-        if one.owner is None and rng.random() < 0.15:
-            found.append(Addition(one.number, [], [f"ALTER {{word}} {{rel}} OWNER TO {quoted(rng.choice(OWNERS))}"]))
-    for one in world.relations:
-        for _ in range(rng.randint(0, 4)):
-            found.append(_grant(drawing, one))
+        found += [_grant(drawing, one) for _ in range(rng.randint(0, 4))]
         for _ in range(rng.randint(0, 3)):
             found += _on_stored(drawing, one) if one.stored else _on_view(drawing, world, one)
         if one.comment is None and rng.random() < 0.5:
             column = rng.choice(one.columns)
-            found.append(Addition(one.number, [column.number], ["COMMENT ON COLUMN {rel}.{0} IS 'It''s by hand.'"]))
+            found.append(
+                Addition(one.number, [column.number], ["COMMENT ON COLUMN {rel}.{0} IS 'It''s by hand.'"])
+            )
             found.append(Addition(one.number, [], ["COMMENT ON {word} {rel} IS 'By hand.'"]))
         if one.kind == "by day" and rng.random() < 0.3:
             name = quoted(drawing.names.thing("byhand"))
@@ -150,7 +152,9 @@ def _index(rng: random.Random, name: str, first: Column) -> list[str]:
                 "({0}) WHERE {1} IS NOT NULL",
                 "USING hash ({0})",
                 "(({0} IS NULL))",
-                "({0}) INCLUDE ({1})" if first.family == "bool" else "USING brin ({0}) WITH (pages_per_range = 8)",
+                "({0}) INCLUDE ({1})"
+                if first.family == "bool"
+                else "USING brin ({0}) WITH (pages_per_range = 8)",
             )
         )
     ]
@@ -174,15 +178,15 @@ def _on_view(drawing: Drawing, world: World, one: Relation) -> list[Addition]:
     if kind == "option" and not one.grouped and isinstance(world.find(one.source), Table):
         return [Addition(one.number, [], ["ALTER VIEW {rel} SET (check_option = local)"], "view")]
     if kind == "trigger":
+        fires = f"EXECUTE FUNCTION {quoted(TEAM)}.refuse('%s', ':x')"
         parts = [
-            f"CREATE TRIGGER {name} INSTEAD OF INSERT OR DELETE ON {{rel}} FOR EACH ROW"
-            f" EXECUTE FUNCTION {quoted(TEAM)}.refuse('%s', ':x')",
+            f"CREATE TRIGGER {name} INSTEAD OF INSERT OR DELETE ON {{rel}} FOR EACH ROW {fires}",
             f"COMMENT ON TRIGGER {name} ON {{rel}} IS 'A trigger.'",
         ]
         return [Addition(one.number, [], parts, "view")]
+    does = f"INSERT INTO {quoted(TEAM)}.log SELECT 'gone' WHERE old.{{0}} IS NOT NULL"
     parts = [
-        f"CREATE RULE {name} AS ON DELETE TO {{rel}} DO INSTEAD"
-        f" INSERT INTO {quoted(TEAM)}.log SELECT 'gone' WHERE old.{{0}} IS NOT NULL",
+        f"CREATE RULE {name} AS ON DELETE TO {{rel}} DO INSTEAD {does}",
         f"COMMENT ON RULE {name} ON {{rel}} IS 'A rule.'",
     ]
     return [Addition(one.number, [column.number], parts, "view", firm=True)]

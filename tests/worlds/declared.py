@@ -12,6 +12,8 @@ from typing import Any
 from ledgerviews.schema import incremental, staging, statements
 from tests.worlds.names import literal, quoted
 
+Specs = dict[str, dict[str, Any]]
+
 APPLICATION = "app"
 MIGRATOR = "worlds_migrator"
 OWNERS = ("worlds_owner", "worlds Owner")
@@ -108,7 +110,8 @@ class World:
 
     def find(self, number: int) -> Table | Relation:
         """The table or relation with a number."""
-        return next(one for one in (*self.tables, *self.relations) if one.number == number)
+        everything: list[Table | Relation] = [*self.tables, *self.relations]
+        return next(one for one in everything if one.number == number)
 
     def relation(self, number: int) -> Relation | None:
         """The relation with a number, where there still is one."""
@@ -169,9 +172,9 @@ class World:
         """Its key in a dict of specs."""
         return one.name if one.schema is None else f"{one.schema}.{one.name}"
 
-    def specs(self) -> dict[str, dict[str, Any]]:
+    def specs(self) -> Specs:
         """All of it, as a revision holds it."""
-        found: dict[str, dict[str, Any]] = {}
+        found: Specs = {}
         for table in self.tables:
             if any(one.kind == "by day" and self.base(one) is table for one in self.relations):
                 found[f"{APPLICATION}.{table.name}"] = {"kind": "source", "day": table.column("at").name}
@@ -222,16 +225,16 @@ class World:
         return statements.index_name(one.name)
 
 
-def before_and_after(
-    world: World, changed: World
-) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
-    """The two dicts of a revision, which hold only what differs; renamed ones know each other's names."""
+def before_and_after(world: World, changed: World, *, whole: bool = False) -> tuple[Specs, Specs]:
+    """The two dicts of a revision: what differs, or the ``whole``; renamed ones know each other's names."""
     before, after = world.specs(), changed.specs()
     for one in changed.relations:
         was = world.relation(one.number)
         if was is not None and was.name != one.name:
             after[changed.key_of(one)]["renamed_from"] = was.name
             before[world.key_of(was)]["renamed_from"] = one.name
+    if whole:
+        return before, after
     same = {key for key, spec in before.items() if after.get(key) == spec}
     return (
         {key: spec for key, spec in before.items() if key not in same},

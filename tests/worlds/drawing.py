@@ -102,7 +102,11 @@ class Drawing:
             (text_of(self.rng.choice(('public.m1 "pub"."m2" ', "it's \\ $sql$ pub.m3", "50%% :x"))), "text"),
         ]
         choices += {
-            "num": [("{0} + 1", "num"), ("CASE WHEN {0} > 3 THEN 1 ELSE 0 END", "num"), ("{0}::numeric", "num")],
+            "num": [
+                ("{0} + 1", "num"),
+                ("CASE WHEN {0} > 3 THEN 1 ELSE 0 END", "num"),
+                ("{0}::numeric", "num"),
+            ],
             "text": [
                 ("pg_catalog.upper({0})", "text"),
                 ("pg_catalog.length({0})", "num"),
@@ -120,7 +124,13 @@ class Drawing:
         """Declare one more index."""
         column = self.rng.choice(one.columns)
         text = self.rng.choice(
-            ("({0})", "({0} DESC NULLS LAST)", "USING brin ({0})", "(({0} IS NULL))", "({0}) WHERE {0} IS NOT NULL")
+            (
+                "({0})",
+                "({0} DESC NULLS LAST)",
+                "USING brin ({0})",
+                "(({0} IS NULL))",
+                "({0}) WHERE {0} IS NOT NULL",
+            )
         )
         if "brin" in text and column.family == "bool":
             text = "({0})"
@@ -150,7 +160,9 @@ class Drawing:
             one.condition_ref = rng.choice(read.columns).number
             one.condition = "{0} IS NOT NULL"
         if one.key and rng.random() < 0.4:
-            one.checks = [{"name": "filled", "kind": "not_null", "columns": [key[0].name], "expression": None}]
+            one.checks = [
+                {"name": "filled", "kind": "not_null", "columns": [key[0].name], "expression": None}
+            ]
             one.checks[0]["severity"] = "warn"
 
     def _key_column(self, one: Relation, read: Table | Relation, *, grouped: bool) -> Column:

@@ -284,7 +284,13 @@ class Edits:
         else:
             columns = [one.column(one.key[0]).name]
             one.checks = [
-                {"name": "it's", "kind": "not_null", "columns": columns, "expression": None, "severity": "warn"}
+                {
+                    "name": "it's",
+                    "kind": "not_null",
+                    "columns": columns,
+                    "expression": None,
+                    "severity": "warn",
+                }
             ]
         return "change the checks"
 
@@ -295,7 +301,16 @@ class Edits:
         read = world.find(one.source)
         names = self._drawing.names
         columns = [
-            Column(names.number(), names.column(), "{0}", [column.number], column.family, [], "Copied.", column.unique)
+            Column(
+                names.number(),
+                names.column(),
+                "{0}",
+                [column.number],
+                column.family,
+                [],
+                "Copied.",
+                column.unique,
+            )
             for column in read.columns
         ]
         number = {column.refs[0]: column.number for column in columns}

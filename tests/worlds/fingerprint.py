@@ -1,5 +1,7 @@
 """The catalog of a database as a dict, read without a function of ours, to be compared with another one."""
 
+# ruff: noqa: E501 (SQL, one kind of object in a paragraph)
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -132,17 +134,21 @@ def contents(connection: psycopg.Connection) -> Print:
         " AND NOT (n.nspname = 'ledgerviews' AND c.relname LIKE 'run%')"
     )
     for oid, file, name, populated in rows.fetchall():
-        hashed = connection.execute(
-            f"SELECT md5(string_agg(t::text, E'\\n' ORDER BY t::text)) FROM {name} AS t".encode()
-        ).fetchone() if populated else None
+        hashed = (
+            connection.execute(
+                f"SELECT md5(string_agg(t::text, E'\\n' ORDER BY t::text)) FROM {name} AS t".encode()
+            ).fetchone()
+            if populated
+            else None
+        )
         found[f"rows of {name}"] = f"{oid} {file} {hashed}"
     return found
 
 
 def differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[str]:
     """What differs, in words; empty where nothing does."""
-    found = []
-    for name in sorted(first.keys() | second.keys()):
-        if first.get(name) != second.get(name):
-            found.append(f"{name}:\n    {first.get(name)}\n    {second.get(name)}")
-    return found
+    return [
+        f"{name}:\n    {first.get(name)}\n    {second.get(name)}"
+        for name in sorted(first.keys() | second.keys())
+        if first.get(name) != second.get(name)
+    ]

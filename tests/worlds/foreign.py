@@ -1,4 +1,4 @@
-"""What others put on declared relations: views on views, materialized views, functions, triggers and rules."""
+"""What others put on declared relations: views, materialized views, functions, triggers, rules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ READER = "worlds_hand"
 class Foreign:
     """An object that nobody declared, over a declared relation or over another one like it.
 
-    Its columns are those of the relation in the end, by number; a view on a view has them under its own names.
+    Its columns are those of the relation in the end, by number; a view on a view has its own names.
     """
 
     number: int
@@ -75,23 +75,23 @@ class Foreign:
             rest = ""
         select = f"SELECT {', '.join(listed)} FROM {target} AS pub{rest}"
         word = {"view": "VIEW", "materialized": "MATERIALIZED VIEW"}.get(self.kind, "FUNCTION")
+        counted = f"LANGUAGE sql STABLE BEGIN ATOMIC SELECT pg_catalog.count({columns[0]}) + lo FROM {target} AS pub; END"
+        listing = f"BEGIN ATOMIC SELECT 1, {columns[0]} IS NULL FROM {target} AS pub; END"
+        listing = f"LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog {listing}"
+        telling = f"IMMUTABLE RETURN (one).{quoted(names[0])} IS NULL"
         made, called = {
             "view": (f"CREATE VIEW {self.place} AS {select}", self.place),
             "materialized": (f"CREATE MATERIALIZED VIEW {self.place} AS {select}", self.place),
             "function": (
-                f"CREATE FUNCTION {self.place}(lo integer DEFAULT 3) RETURNS bigint LANGUAGE sql STABLE"
-                f" BEGIN ATOMIC SELECT pg_catalog.count({columns[0]}) + lo FROM {target} AS pub; END",
+                f"CREATE FUNCTION {self.place}(lo integer DEFAULT 3) RETURNS bigint {counted}",
                 f"{self.place}(integer)",
             ),
             "rows": (
-                f"CREATE FUNCTION {self.place}() RETURNS TABLE (n bigint, gone boolean) LANGUAGE sql STABLE"
-                f" SECURITY DEFINER SET search_path = pg_catalog BEGIN ATOMIC"
-                f" SELECT 1, {columns[0]} IS NULL FROM {target} AS pub; END",
+                f"CREATE FUNCTION {self.place}() RETURNS TABLE (n bigint, gone boolean) {listing}",
                 f"{self.place}()",
             ),
             "argument": (
-                f"CREATE FUNCTION {self.place}(one {target}) RETURNS boolean LANGUAGE sql IMMUTABLE"
-                f" RETURN (one).{quoted(names[0])} IS NULL",
+                f"CREATE FUNCTION {self.place}(one {target}) RETURNS boolean LANGUAGE sql {telling}",
                 f"{self.place}({target})",
             ),
         }[self.kind]
@@ -107,6 +107,8 @@ class Foreign:
         name = quoted(f"{extra} {self.number}")
         table = "FUNCTION" if word == "FUNCTION" else "TABLE"
         right = "EXECUTE" if word == "FUNCTION" else "SELECT"
+        logs = f"INSERT INTO {quoted(TEAM)}.log VALUES ('it''s')"
+        fires = f"EXECUTE FUNCTION {quoted(TEAM)}.refuse('{self.number}')"
         return {
             "comment": [f"COMMENT ON {word} {called} IS {literal(f'It is {self.number}')}"],
             "grant": [
@@ -115,16 +117,15 @@ class Foreign:
             ],
             "column grant": [f"GRANT SELECT ({first}) ON {called} TO {READER}"],
             "index": [f"CREATE INDEX {name} ON {called} ({first} DESC, ({last} IS NULL))"],
-            "statistics": [f"CREATE STATISTICS {quoted(TEAM)}.{name} ON {first}, ({last} IS NULL) FROM {called}"],
+            "statistics": [
+                f"CREATE STATISTICS {quoted(TEAM)}.{name} ON {first}, ({last} IS NULL) FROM {called}"
+            ],
             "barrier": [f"ALTER VIEW {called} SET (security_barrier = true)"],
             "rule": [
-                f"CREATE RULE {name} AS ON INSERT TO {called} DO INSTEAD INSERT INTO {quoted(TEAM)}.log VALUES ('it''s')",
+                f"CREATE RULE {name} AS ON INSERT TO {called} DO INSTEAD {logs}",
                 f"COMMENT ON RULE {name} ON {called} IS 'A rule.'",
             ],
-            "trigger": [
-                f"CREATE TRIGGER {name} INSTEAD OF UPDATE ON {called} FOR EACH ROW"
-                f" EXECUTE FUNCTION {quoted(TEAM)}.refuse('{self.number}')"
-            ],
+            "trigger": [f"CREATE TRIGGER {name} INSTEAD OF UPDATE ON {called} FOR EACH ROW {fires}"],
         }[extra]
 
 
@@ -148,14 +149,16 @@ def draw(drawing: Drawing, world: World) -> list[Foreign]:
     found: list[Foreign] = []
     for _ in range(rng.randint(2, 6)):
         number, name = drawing.names.number(), drawing.names.relation()
-        over = rng.choice([one for one in found if one.kind in ("view", "materialized")] or [None])  # type: ignore[list-item]
+        over = rng.choice([one for one in found if one.kind in ("view", "materialized")] or [None])
         kind = rng.choice(("view", "view", "materialized", "materialized", "function", "rows", "argument"))
         if over is not None and rng.random() < 0.4:
             uses = list(over.uses)
             one = Foreign(number, name, kind if kind != "argument" else "view", None, over, uses)
         else:
             relation = rng.choice(world.relations)
-            uses = [c.number for c in rng.sample(relation.columns, min(len(relation.columns), rng.randint(1, 3)))]
+            uses = [
+                c.number for c in rng.sample(relation.columns, min(len(relation.columns), rng.randint(1, 3)))
+            ]
             one = Foreign(number, name, kind, relation.number, None, uses)
         one.grouped = rng.random() < 0.3 and kind in ("view", "materialized")
         one.extras = [extra for extra in EXTRAS[one.kind] if rng.random() < 0.4]

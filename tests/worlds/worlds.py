@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
 import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
@@ -16,6 +18,8 @@ from alembic.runtime.migration import MigrationContext
 
 from ledgerviews.config import Settings
 from ledgerviews.schema.execute import SETTINGS
+from ledgerviews.schema.replace import script
+from tests.servers import clean_environment
 from tests.worlds.additions import EARLY, OTHER
 from tests.worlds.declared import APPLICATION, DECLARED_ROLES, MIGRATOR, OWNERS, Table, World
 from tests.worlds.drawing import OTHER_SCHEMA, SCHEMAS
@@ -47,9 +51,15 @@ def template(server: pg.PgServer, *, migrator: bool) -> str:
     def build(url: str) -> None:
         with closing(psycopg.connect(url, autocommit=True)) as connection:
             _make_roles(connection)
-            execute(connection, f"CREATE SCHEMA {APPLICATION}", *(f"CREATE SCHEMA {quoted(s)}" for s in OWN_SCHEMAS))
+            execute(
+                connection,
+                f"CREATE SCHEMA {APPLICATION}",
+                *(f"CREATE SCHEMA {quoted(s)}" for s in OWN_SCHEMAS),
+            )
             execute(connection, SETUP)
-            execute(connection, f"CREATE SCHEMA ledgerviews{f' AUTHORIZATION {MIGRATOR}' if migrator else ''}")
+            execute(
+                connection, f"CREATE SCHEMA ledgerviews{f' AUTHORIZATION {MIGRATOR}' if migrator else ''}"
+            )
             database = quoted(connection.info.dbname)
             roles = ", ".join(map(quoted, (*OWNERS, TEAM_ROLE)))
             schemas = ", ".join(map(quoted, (*OWN_SCHEMAS, "public", TEAM)))
@@ -82,7 +92,11 @@ def _make_roles(connection: psycopg.Connection) -> None:
 def settings_of(world: World, *, keep: bool = False) -> Settings:
     """How a world is installed."""
     return Settings(
-        schema=world.schema, tracking=world.tracking, populate=world.populate, keep_replaced=keep, migrations=None
+        schema=world.schema,
+        tracking=world.tracking,
+        populate=world.populate,
+        keep_replaced=keep,
+        migrations=None,
     )
 
 
@@ -124,9 +138,35 @@ def replace(
     after: Mapping[str, Any],
     *,
     keep: bool = False,
+    psql: str | None = None,
     began: Callable[[int], None] | None = None,
 ) -> None:
-    """The operation under test."""
+    """The operation under test; or the script that ``--sql`` prints for it, in ``psql``."""
+    if psql is not None:
+        text = script(before, after, settings=settings_of(world, keep=keep))
+        role = f"SET SESSION AUTHORIZATION {MIGRATOR};\n" if world.migrator else ""
+        subprocess.run(
+            [
+                psql,
+                "-X",
+                "-q",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "--single-transaction",
+                "-d",
+                url,
+                "-f",
+                "-",
+                "-o",
+                os.devnull,
+            ],
+            check=True,
+            input=role + text,
+            encoding="utf-8",
+            env=clean_environment(),
+            stderr=subprocess.PIPE,
+        )
+        return
     run(
         url,
         lambda op: op.ledgerviews_replace(before, after),
@@ -170,17 +210,24 @@ def write(connection: psycopg.Connection, rng: random.Random, table: Table, rows
     listed = ", ".join(columns[role] for role in ("at", "word", "amount", "count", "flag"))
     execute(
         connection,
-        f"INSERT INTO {name} ({listed}) SELECT CASE WHEN random() < 0.05 THEN NULL ELSE now() - random() * interval"
-        f" '{rng.choice((1, 20))} days' END, (ARRAY['a', 'B', 'it''s', '', NULL])[1 + floor(random() * 5)::int],"
-        f" (random() * 100)::numeric(10, 2), floor(random() * 9)::int, (ARRAY[true, false, NULL])[1 + floor(random() * 3)::int]"
+        f"INSERT INTO {name} ({listed}) SELECT"
+        f" CASE WHEN random() > 0.05 THEN now() - random() * interval '{rng.choice((1, 20))} days' END,"
+        " (ARRAY['a', 'B', 'it''s', '', NULL])[1 + floor(random() * 5)::int],"
+        " (random() * 100)::numeric(10, 2),"
+        " floor(random() * 9)::int, (ARRAY[true, false, NULL])[1 + floor(random() * 3)::int]"
         f" FROM generate_series(1, {rows})",
     )
     draw = rng.random()
     some = f"{columns['id']} % 17 = {rng.randrange(17)}"
     if draw < 0.3:
-        execute(connection, f"UPDATE {name} SET {columns['amount']} = 3, {columns['word']} = 'new' WHERE {some}")
+        execute(
+            connection, f"UPDATE {name} SET {columns['amount']} = 3, {columns['word']} = 'new' WHERE {some}"
+        )
     elif draw < 0.5:
-        execute(connection, f"UPDATE {name} SET {columns['at']} = {columns['at']} - interval '3 days' WHERE {some}")
+        execute(
+            connection,
+            f"UPDATE {name} SET {columns['at']} = {columns['at']} - interval '3 days' WHERE {some}",
+        )
     elif draw < 0.7:
         execute(connection, f"DELETE FROM {name} WHERE {some}")
 
@@ -221,7 +268,7 @@ class Writers:
         try:
             with closing(psycopg.connect(self._url, autocommit=True)) as connection:
                 while self._reads and not self._stop.is_set():
-                    execute(connection, f"SELECT count(*) FROM {random.choice(self._reads)}")  # noqa: S311
+                    execute(connection, f"SELECT count(*) FROM {random.choice(self._reads)}")
                     self._stop.wait(0.005)
         except BaseException as exc:  # noqa: BLE001
             self.errors.append(exc)
