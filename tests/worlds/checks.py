@@ -99,10 +99,11 @@ class Checks:
         return int(row[0])
 
     def by_days(self, world: World, changed: World, *, quiet: bool) -> None:
-        """The next refresh recomputes days only of what both know; none where all is quiet."""
+        """The next refresh recomputes days only; none where all is quiet."""
         run = self.refresh()
         rows = self.connection.execute(
-            "SELECT schema_name, relation_name, scope, reason FROM ledgerviews.run_relation WHERE run_id = %s",
+            "SELECT schema_name, relation_name, scope, reason FROM ledgerviews.run_relation"
+            " WHERE run_id = %s",
             [run],
         ).fetchall()
         steps = {(schema, name): (scope, reason) for schema, name, scope, reason in rows}

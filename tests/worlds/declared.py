@@ -199,6 +199,8 @@ class World:
         if one.key and one.stored:
             spec["unique_key"] = [one.column(number).name for number in one.key]
             spec["checks"] = one.checks
+        elif one.stored and not self.populate:
+            spec["with_data"] = False
         if one.kind == "by day":
             spec["day"] = one.column(one.day or 0).name
             spec["day_definition"] = self.select(one, days=True, written=True)

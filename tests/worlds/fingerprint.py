@@ -101,6 +101,9 @@ SELECT 'source ' || s.source, (pg_catalog.to_jsonb(s) - 'tracked_at' - 'seen')::
 UNION ALL
 SELECT 'state ' || t.schema_name || '.' || t.relation_name, '' FROM ledgerviews.relation_state AS t
 UNION ALL
+SELECT 'unrefreshed ' || u.schema_name || '.' || u.relation_name, pg_catalog.to_jsonb(u)::text
+FROM ledgerviews.unrefreshed AS u
+UNION ALL
 SELECT 'staged', s.relation_name FROM ledgerviews.staged AS s
 UNION ALL
 SELECT 'member', m.key FROM ledgerviews.member AS m

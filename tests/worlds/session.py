@@ -168,6 +168,8 @@ class Session:
                 continue
             first = self._everything()
             names = [other.name for other in self.foreign if other.root == one.root]
+            if column in self.held:
+                names.append(self.world.find(one.root).name)
             try:
                 replace(self.url, self.world, *self._revision(self.world, changed))
             except Exception as exc:  # whatever it is, it names who is in the way
@@ -187,7 +189,7 @@ class Session:
             return None
         if column is None:
             changed.relations.remove(one)
-        elif column in self.held or column in one.key or column in one.grouped or len(one.columns) == 1:
+        elif column in one.key or column in one.grouped or len(one.columns) == 1:
             return None
         else:
             one.columns = [other for other in one.columns if other.number != column]

@@ -145,27 +145,16 @@ def replace(
     if psql is not None:
         text = script(before, after, settings=settings_of(world, keep=keep))
         role = f"SET SESSION AUTHORIZATION {MIGRATOR};\n" if world.migrator else ""
-        subprocess.run(
-            [
-                psql,
-                "-X",
-                "-q",
-                "-v",
-                "ON_ERROR_STOP=1",
-                "--single-transaction",
-                "-d",
-                url,
-                "-f",
-                "-",
-                "-o",
-                os.devnull,
-            ],
-            check=True,
+        done = subprocess.run(
+            [psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction", "-d", url, "-o", os.devnull],
+            check=False,
             input=role + text,
             encoding="utf-8",
             env=clean_environment(),
             stderr=subprocess.PIPE,
         )
+        if done.returncode:
+            raise RuntimeError(done.stderr)
         return
     run(
         url,
