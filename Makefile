@@ -122,6 +122,10 @@ lint: $(VENV)/.installed ## Whatever needs no server.
 fuzz: $(VENV)/.installed ## The long fuzz and 100 kills, on every server.
 	@$(BIN)/python -W error -m tests.fuzz --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
+.PHONY: worlds
+worlds: $(VENV)/.installed ## Random schemas, changed and changed back, on every server.
+	@$(BIN)/python -W error -m tests.worlds --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
 # In an environment of its own: it stands on pglast, which is GPL.
 .PHONY: pgspot
 pgspot: $(VENV)/.installed ## The engine's SQL through pgspot.
