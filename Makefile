@@ -50,6 +50,8 @@ help: ## List the targets.
 	echo "make test         environment, lint, types, import contracts, SQL, and the whole suite"
 	echo "make lint         all of that but the suite"
 	echo "make fuzz         the refresh engine under random writers and kills, for MINUTES=30, from SEED=…"
+	echo "make worlds       random schemas, changed by revisions and changed back, for MINUTES=30, from SEED=…"
+	echo "make pgspot       the engine's SQL through pgspot, in an environment of its own"
 	echo "make format       bring the Python files into shape"
 	echo "make peer         the local BigQuery of the tests, where a Python 3.13 is found"
 	echo "make build        the wheel and the source distribution, in dist/"
