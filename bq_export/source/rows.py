@@ -14,7 +14,8 @@ from bq_export.errors import ExportError, ValueOutOfRangeError
 from bq_export.source.fingerprints import MISFIT_HINT, example_of_misfit, has_misfit, misfit_message
 from bq_export.source.relation import PAGES_FOR_TWO
 from bq_export.source.statements import select_rows
-from bq_export.types import MARK, arrow_schema
+from bq_export.source.values import MARK
+from bq_export.types import arrow_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from bq_export.types import misfit_sql, value_sql
+from bq_export.source.values import misfit_sql, value_sql
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,10 +23,10 @@ from .declare import INFO, Comparison, Declared, compared
 from .engine_versions import SCHEMA
 from .execute import SETTINGS
 from .freeze import frozen, literal
+from .keys import located
 from .operations import EngineOp
 from .replace import ReplaceOp
 from .source_operations import TrackSourcesOp
-from .specs import located
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from alembic.autogenerate.api import AutogenContext
 
     from .compare import Difference
+    from .keys import Spec
     from .live import Place, Run
-    from .specs import Spec
 
 # Alembic 1.18 and later run what is registered here before their own, unless it is said otherwise.
 _FIRST: dict[str, Any] = {}

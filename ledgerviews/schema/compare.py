@@ -7,17 +7,17 @@ then. Only the others are compared as PostgreSQL prints them (``normal``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ledgerviews.errors import DeclarationError, DriftError
-from ledgerviews.sqltext import MODEL_SCHEMA, qualified_names, statement
 
-from .normal import plain
-from .specs import SOURCE, Spec, located, ordered
-from .staging import declared_index
+from .aspects import aspects_of, same_indexes, same_text
+from .installed import installed
+from .keys import SOURCE, Spec, located
+from .specs import ordered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from .live import Live, Place, Registered, State
     from .normal import Normal
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     Ours = Callable[[Place, Registered], bool]
 
 CREATE, DROP, CHANGE, RENAME = "create", "drop", "change", "rename"
-_TRUE, _FALSE = frozenset({"true", "on", "1", "yes"}), frozenset({"false", "off", "0", "no"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +63,7 @@ def in_question(specs: Mapping[str, Spec], state: State, *, schema: str) -> dict
         place = _place(key, spec, state, schema)
         live = state.relations.get(place)
         stands = live is not None and live.kind == spec["kind"]
-        settled = live is not None and _same_text(spec, live) and _same_indexes(place[1], spec, live)
+        settled = live is not None and same_text(spec, live) and same_indexes(place[1], spec, live)
         if stands and settled and not any(read in found for read in spec.get("reads", ())):
             continue
         needed = needed or stands
@@ -111,7 +110,7 @@ def differences(
             )
         normal = normals.get(key)
         _require_columns(key, after, normal)
-        aspects = tuple(_aspects(key, place, after, live, normal, state))
+        aspects = tuple(aspects_of(key, place, after, live, normal, state))
         renamed = place != located(key, schema)
         if not aspects and not renamed:
             continue
@@ -161,84 +160,6 @@ def unknown(specs: Mapping[str, Spec], state: State, *, schema: str) -> list[str
     return found
 
 
-def installed(after: Spec | None, live: Live, state: State, *, schema: str, settled: bool = False) -> Spec:
-    """The spec of a relation as it stands: of its texts as they were written, where it is known.
-
-    Args:
-        after: what it is to become; what that does not declare of comments is left out.
-        live: how it stands.
-        state: what else stands.
-        schema: the target schema.
-        settled: its definition is that of ``after``, whatever its text says.
-    """
-    there = live.registered
-    spec: Spec = {"kind": live.kind or (there.kind if there else "view")}
-    if there is not None and (live.kind is None or there.printed is None or live.untouched):
-        spec["definition"] = there.definition
-    elif settled and after is not None:
-        spec["definition"] = after["definition"]
-    else:
-        spec["definition"] = statement(live.printed or "")
-    if there is not None and there.unique_key:
-        spec["unique_key"] = list(there.unique_key)
-    comments = {column.name: column.comment for column in live.columns if column.comment is not None}
-    if live.comment is not None and (after is None or "comment" in after):
-        spec["comment"] = live.comment
-    if comments and (after is None or "columns" in after):
-        spec["columns"] = comments
-    spec["reads"] = _published_reads(spec["definition"], live, state, schema)
-    if there is not None:
-        if there.day is not None:
-            spec |= {"day": there.day, "day_definition": there.day_definition, "sources": list(there.sources)}
-        if there.checks:
-            spec["checks"] = there.checks
-        spec |= {
-            name: there.declared[name]
-            for name in ("indexes", "options", "grants", "owner", "with_data")
-            if name in there.declared
-        }
-    return spec if after is None else _in_words_of(after, spec, settled=settled)
-
-
-def _published_reads(text: str, live: Live, state: State, schema: str) -> list[str]:
-    """The keys of the published relations that a text names."""
-    names = qualified_names(text)
-    written = (
-        _written(place, one.registered, schema)
-        for place, one in state.relations.items()
-        if one.registered is not None and one is not live
-    )
-    return sorted(key for key, place in written if place in names)
-
-
-def _in_words_of(after: Spec, spec: Spec, *, settled: bool) -> Spec:
-    """The same in the same words and the same order, so that a revision shows only what differs."""
-    if settled:
-        spec["reads"] = after["reads"]
-    if "with_data" in after:
-        spec["with_data"] = after["with_data"]
-    return {name: _alike(spec[name], after.get(name)) for name in [*after, *spec] if name in spec}
-
-
-def _alike(before: Any, after: Any) -> Any:
-    if isinstance(before, str) and isinstance(after, str) and before.strip() == after.strip():
-        return after
-    if isinstance(before, list) and isinstance(after, list) and _sorted(before) == _sorted(after):
-        return after
-    return before
-
-
-def _sorted(values: list[Any]) -> list[str]:
-    return sorted(repr(sorted(one.items())) if isinstance(one, dict) else repr(one) for one in values)
-
-
-def _written(place: Place, there: Registered, schema: str) -> tuple[str, Place]:
-    """The key of a published relation, and how a text names it."""
-    if place[0] == schema and not there.declared.get("exact"):
-        return place[1], (MODEL_SCHEMA, place[1])
-    return ".".join(place), place
-
-
 def _place(key: str, spec: Spec, state: State, schema: str) -> Place:
     """Where a declared relation stands: under its former name, as long as it has not been renamed."""
     place = located(key, schema)
@@ -254,31 +175,6 @@ def _key(key: str, place: Place) -> str:
     return ".".join(place) if "." in key else place[1]
 
 
-def _same_text(spec: Spec, live: Live) -> bool:
-    """Whether what was installed is what is declared, and still stands."""
-    there = live.registered
-    return there is not None and live.untouched and _same_words(spec, there)
-
-
-def _same_words(spec: Spec, there: Registered) -> bool:
-    return (
-        there.kind == spec["kind"]
-        and there.definition.strip() == statement(spec["definition"]).strip()
-        and there.day == spec.get("day")
-        and (there.day_definition or "").strip() == statement(spec.get("day_definition") or "").strip()
-    )
-
-
-def _same_indexes(name: str, spec: Spec, live: Live) -> bool:
-    """Whether the declared indexes were installed in the same words, and stand under their names."""
-    wanted = spec.get("indexes", [])
-    were = live.registered.declared.get("indexes", []) if live.registered else []
-    standing = {index.name for index in live.indexes if index.valid}
-    return not wanted or (
-        set(wanted) <= set(were) and all(declared_index(name, one) in standing for one in wanted)
-    )
-
-
 def _require_columns(key: str, spec: Spec, normal: Normal | None) -> None:
     """Raise DeclarationError where a model declares other columns than its SELECT gives."""
     if normal is None or normal.printed is None or "columns" not in spec or "." in key:
@@ -291,103 +187,6 @@ def _require_columns(key: str, spec: Spec, normal: Normal | None) -> None:
             f"The SELECT of model {key} gives {', '.join(more)}, which its columns do not declare.",
             hint="Declare each column, with a line on what it holds.",
         )
-
-
-def _aspects(  # noqa: C901, PLR0912, PLR0913, PLR0917 (one line for each thing that is compared)
-    key: str, place: Place, spec: Spec, live: Live, normal: Normal | None, state: State
-) -> Iterator[str]:
-    there = live.registered
-    if live.kind != spec["kind"]:
-        yield "kind"
-    if _definition_differs(spec, live, normal, state):
-        yield "reads" if _same_text(spec, live) else "definition"
-    elif spec.get("day") and [c.name for c in live.columns] != list(spec["columns"]):
-        yield "definition"
-    if live.missing:
-        yield "rollup"
-    if there is None and "." not in key:
-        yield "registration"
-    if "comment" in spec and spec["comment"] != live.comment:
-        yield "comment"
-    comments = {column.name: column.comment for column in live.columns}
-    declared = spec.get("columns", {})
-    if any(comments.get(name) != line for name, line in declared.items()):
-        yield "columns"
-    if "unique_key" in spec or there is not None:
-        wanted = spec.get("unique_key", [])
-        if (there is not None and there.unique_key != wanted) or not _has_key(wanted, live):
-            yield "unique key"
-    were = set(there.declared.get("indexes", [])) if there is not None else set()
-    lacking = not _same_indexes(place[1], spec, live) and not _has_indexes(spec, live, normal)
-    if lacking or were - set(spec.get("indexes", [])):
-        yield "indexes"
-    before = there.declared if there is not None else {}
-    if _options_differ(before.get("options", {}), spec.get("options", {}), live.options):
-        yield "options"
-    if _grants_differ(before.get("grants", {}), spec.get("grants", {}), live.grants):
-        yield "grants"
-    if "owner" in spec and spec["owner"] != live.owner:
-        yield "owner"
-    if _sorted(spec.get("checks", [])) != _sorted(there.checks if there else []):
-        yield "checks"
-
-
-def _definition_differs(spec: Spec, live: Live, normal: Normal | None, state: State) -> bool:
-    there = live.registered
-    if normal is None:
-        if not state.may_create and (there is None or there.printed is None):
-            # All that can be known there; whoever asks is told (``unknown``).
-            return there is not None and not _same_words(spec, there)
-        return not _same_text(spec, live)
-    if normal.printed is None:
-        return not _same_text(spec, live)
-    if (there.day if there else None) != spec.get("day"):
-        return True
-    return (
-        normal.printed != plain(live.printed)
-        or normal.days != plain(live.days)
-        or [column[:3] for column in sorted(normal.columns)]
-        != [column[:3] for column in sorted(live.columns)]
-    )
-
-
-def _has_key(wanted: list[str], live: Live) -> bool:
-    """Whether there is a valid unique index of just these columns; a view needs none."""
-    return not wanted or any(
-        index.unique and index.plain and index.valid and list(index.columns) == wanted
-        for index in live.indexes
-    )
-
-
-def _has_indexes(spec: Spec, live: Live, normal: Normal | None) -> bool:
-    if normal is None or not normal.indexes:
-        return not spec.get("indexes")
-    standing = {index.definition for index in live.indexes if index.valid}
-    return all(one in standing for one in normal.indexes)
-
-
-def _options_differ(before: Mapping[str, str], after: Mapping[str, str], live: Mapping[str, str]) -> bool:
-    return any(
-        name not in live or _option(live[name]) != _option(value) for name, value in after.items()
-    ) or any(name in live for name in before if name not in after)
-
-
-def _option(value: str) -> str:
-    text = str(value).lower()
-    return "true" if text in _TRUE else "false" if text in _FALSE else text
-
-
-def _grants_differ(
-    before: Mapping[str, list[str]], after: Mapping[str, list[str]], live: Mapping[str, list[str]]
-) -> bool:
-    """Whether a declared privilege is missing, or one that is declared no longer still stands."""
-    return any(
-        privilege not in live.get(role, []) for role, privileges in after.items() for privilege in privileges
-    ) or any(
-        privilege in live.get(role, []) and privilege not in after.get(role, [])
-        for role, privileges in before.items()
-        for privilege in privileges
-    )
 
 
 def _source(key: str, spec: Spec, state: State) -> list[Difference]:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import sqlalchemy
 
     from .compare import Difference
+    from .keys import Spec
     from .live import Place, Registered, Run, State
-    from .specs import Spec
 
 INFO = "ledgerviews"
 """The key under which a MetaData's info carries what was declared."""

@@ -18,9 +18,9 @@ from .compare import unknown
 from .declare import Declared, compared
 from .difftext import written
 from .engine_versions import SCHEMA
+from .keys import located
 from .live import NEEDED_ENGINE
 from .plan import Relation, plan
-from .specs import located
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from .compare import CHANGE, CREATE, DROP, RENAME
-from .specs import SOURCE, located, split_index
-from .staging import declared_index
+from .keys import SOURCE, declared_index, located, split_index
 from .statements import index_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from .compare import Difference
+    from .keys import Spec
     from .plan import Relation, Step
-    from .specs import Spec
 
 _KEYWORDS = {"view": "VIEW", "materialized view": "MATERIALIZED VIEW"}
 _DEFINED = frozenset({"definition", "reads", "kind", "registration", "rollup"})

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ledgerviews.queries import query
 
-from .specs import SOURCE, Spec, checked, located
+from .keys import SOURCE, Spec, located
+from .specs import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -17,8 +17,8 @@ from ledgerviews.queries import query
 from ledgerviews.sqltext import MODEL_SCHEMA, moved, statement
 
 from .incremental import rollup_name
+from .keys import Spec, located, split_index
 from .live import Column
-from .specs import Spec, located, split_index
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from ledgerviews.errors import DeclarationError
 from ledgerviews.sqltext import qualified_names
 
 from .compare import CREATE, DROP, RENAME
-from .specs import SOURCE, located
+from .keys import SOURCE, located
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from ledgerviews.errors import DatabaseError, UsageError
 
-from . import staging, statements, unrefreshed
+from . import stage_sql, staging, statements, unrefreshed
 from .execute import installed_version, offline, settings_of
 from .incremental import ParentTable
 
@@ -108,7 +108,7 @@ def script(
     parts = [
         *(_create_source(shall[name]) for name in _parents_first(new, shall)),
         "SELECT ledgerviews.replace_begin(pg_catalog.current_setting('search_path'));\n",
-        *(staging.stage(item, schema=settings.schema, known=known) for item in items),
+        *(stage_sql.stage(item, schema=settings.schema, known=known) for item in items),
         f"SELECT ledgerviews.build(populate => {'true' if settings.populate else 'false'});\n",
         sql.SQL(
             "SELECT ledgerviews.swap(keep => {}, wait_ms => {}, patience_ms => {},"

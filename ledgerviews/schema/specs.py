@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ledgerviews.errors import DeclarationError
 from ledgerviews.sqltext import MODEL_SCHEMA, identifiers, qualified_names, statement
 
+from .keys import SOURCE, Spec, located
 from .render import arguments_of, source_arguments
 
 if TYPE_CHECKING:
@@ -19,20 +20,7 @@ if TYPE_CHECKING:
 
     from ledgerviews.catalog import Catalog, Model, Source
 
-Spec = dict[str, Any]
-SOURCE = "source"
 _KINDS = {"view": "view", "materialized_view": "materialized view"}
-
-
-def located(key: str, schema: str) -> tuple[str, str]:
-    """Schema and name of what a key stands for, where models are published in ``schema``."""
-    before, dot, after = key.partition(".")
-    return (before, after) if dot else (schema, key)
-
-
-def split_index(text: str) -> tuple[str, str]:
-    """What stands before INDEX in the statement, and what after the relation's name."""
-    return ("UNIQUE ", text[len("UNIQUE ") :]) if text.upper().startswith("UNIQUE ") else ("", text)
 
 
 def declared(

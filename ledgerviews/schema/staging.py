@@ -1,31 +1,21 @@
-"""Specs, as revisions hold them, as the calls that tell the engine what to replace. Pure."""
+"""What a revision replaces, from its specs before and after, each relation after what it reads. Pure."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any, LiteralString
-
-from psycopg import sql
+from typing import TYPE_CHECKING, Any
 
 from ledgerviews.errors import UsageError
-from ledgerviews.sqltext import identifiers, marked, qualified_names, retarget, statement
+from ledgerviews.sqltext import identifiers, qualified_names, retarget, statement
 
-from .incremental import rollup_name
-from .statements import index_name
+from .keys import located
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     Spec = Mapping[str, Any]
     Specs = Mapping[str, Spec]
 
-NEXT = "ledgerviews:next:"
-"""What a schema's name begins with, in a text, where the engine puts the one in which the relation stands."""
-
-_LONGEST_NAME = 63  # bytes
-_WORDS = {"view": "VIEW", "materialized view": "MATERIALIZED VIEW"}
 _DECLARED = ("indexes", "options", "grants", "owner", "with_data")
 
 
@@ -61,17 +51,17 @@ def plan(before: Specs, after: Specs, *, schema: str) -> list[Staged]:
     renamed = {new: old for new, old in renamed.items() if new not in before and old not in after}
     staged = [
         Staged(
-            schema=_place(name, schema)[0],
-            name=_place(name, schema)[1],
+            schema=located(name, schema)[0],
+            name=located(name, schema)[1],
             spec=spec,
             was=before.get(renamed.get(name, name)),
-            was_named=_place(renamed[name], schema)[1] if name in renamed else None,
+            was_named=located(renamed[name], schema)[1] if name in renamed else None,
             as_is="." in name,
         )
         for name, spec in after.items()
     ]
     gone = [
-        Staged(schema=_place(name, schema)[0], name=_place(name, schema)[1], spec=None, was=before[name])
+        Staged(schema=located(name, schema)[0], name=located(name, schema)[1], spec=None, was=before[name])
         for name in before
         if name not in after and name not in renamed.values()
     ]
@@ -91,87 +81,10 @@ def sources(specs: Specs) -> dict[str, dict[str, Any]]:
     return found
 
 
-def declared_index(relation: str, text: str) -> str:
-    """The name of an index that is declared as what follows CREATE INDEX … ON relation."""
-    digest = sha256(text.encode()).hexdigest()[:8]
-    room = _LONGEST_NAME - len("__idx") - len(digest)
-    return f"{relation.encode()[:room].decode(errors='ignore')}_{digest}_idx"
-
-
-def stage(item: Staged, *, schema: str, known: Iterable[tuple[str, str]]) -> str:
-    """The call that tells the engine of one relation.
-
-    Args:
-        item: the relation.
-        schema: the schema of what a spec names without one.
-        known: all relations of the replacement, schema and name.
-    """
-    if item.spec is None:
-        return f"SELECT ledgerviews.stage_drop({_literal(item.schema)}, {_literal(item.name)});\n"
-    spec, was = item.spec, item.was or {}
-    names = {*known, (item.schema, item.name), *(_place(name, schema) for name in spec.get("reads", ()))}
-    body = _body(item, spec["definition"], schema)
-    day_body = _body(item, spec["day_definition"], schema) if spec.get("day") else None
-    rollup = rollup_name(item.schema, item.name) if day_body is not None else None
-    registered = {
-        "definition": statement(spec["definition"]),
-        "day_definition": statement(spec["day_definition"]) if day_body is not None else None,
-        "body": body,
-        "day_body": day_body,
-        "unique_key": list(spec.get("unique_key", ())),
-        "key_index": index_name(item.name) if spec.get("unique_key") else None,
-        "key_index_was": index_name(item.was_named) if item.was_named else None,
-        "day": spec.get("day"),
-        "rollup": rollup,
-        "sources": list(spec.get("sources", ())) if day_body is not None else None,
-        "checks": [dict(check) for check in spec.get("checks", ())],
-        "declared": declared(item),
-    }
-    if _filled(item):
-        registered["fill"] = True
-    gone = []
-    if item.was_named:
-        registered["renamed_indexes"] = {
-            declared_index(item.was_named, text): declared_index(item.name, text)
-            for text in was.get("indexes", ())
-            if text in spec.get("indexes", ())
-        }
-        gone += [declared_index(item.was_named, text) for text in was.get("indexes", ())]
-    gone += [
-        declared_index(item.name, text)
-        for text in was.get("indexes", ())
-        if text not in spec.get("indexes", ())
-    ]
-    arguments = {
-        "schema_name": _literal(item.schema),
-        "relation_name": _literal(item.name),
-        "kind": _literal(spec["kind"]),
-        "body": _dollars(_marked(body, names)),
-        "day_body": _dollars(_marked(day_body, names)) if day_body is not None else None,
-        "shown": _dollars(_shown(spec, rollup)) if rollup is not None else None,
-        "registered": _dollars(_json(registered)) + "::jsonb",
-        "prepare": _texts(_indexes(item)),
-        "finish": _texts([*_drops(item, gone), *_metadata(item)]),
-        "gone_indexes": _texts(gone, quote=_literal),
-        "renamed_from": _literal(item.was_named) if item.was_named else None,
-        "expected": "true" if item.was is not None else None,
-        "as_is": "true" if item.as_is else None,
-    }
-    lines = ",\n    ".join(f"{name} => {value}" for name, value in arguments.items() if value is not None)
-    return f"SELECT ledgerviews.stage(\n    {lines}\n);\n"
-
-
 def declared(item: Staged) -> dict[str, Any]:
     """What the registry keeps of a spec beside columns of its own; ``exact``: its key had a schema."""
     found = {name: value for name, value in (item.spec or {}).items() if name in _DECLARED}
     return found | ({"exact": True} if item.as_is else {})
-
-
-def _filled(item: Staged) -> bool:
-    """Whether it is filled as it is made: no refresh of ours will, and nobody said WITH NO DATA."""
-    spec = item.spec or {}
-    keyless = spec["kind"] == "materialized view" and not spec.get("unique_key")
-    return item.as_is and item.was is None and keyless and bool(spec.get("with_data", True))
 
 
 def _relations(specs: Specs) -> dict[str, Spec]:
@@ -187,12 +100,7 @@ def _old_name(name: str, spec: Spec) -> str | None:
     return str(old) if "." in old else f"{prefix}{dot}{old}"
 
 
-def _place(name: str, schema: str) -> tuple[str, str]:
-    first, dot, rest = name.partition(".")
-    return (first, rest) if dot else (schema, name)
-
-
-def _body(item: Staged, definition: str, schema: str) -> str:
+def body_of(item: Staged, definition: str, schema: str) -> str:
     """The SELECT with the names of where it is installed."""
     text = statement(definition)
     if item.as_is or item.spec is None:
@@ -206,7 +114,7 @@ def _ordered(staged: Sequence[Staged], schema: str) -> list[Staged]:
     firm: dict[tuple[str, str], frozenset[tuple[str, str]]] = {}
     loose: dict[tuple[str, str], frozenset[tuple[str, str]]] = {}
     for place, item in names.items():
-        text = _body(item, item.spec["definition"], schema) if item.spec else ""
+        text = body_of(item, item.spec["definition"], schema) if item.spec else ""
         firm[place] = (qualified_names(text) & names.keys()) - {place}
         # A name without its schema may be that of a column, too.
         words = identifiers(text) if item.as_is else frozenset[str]()
@@ -223,118 +131,3 @@ def _ordered(staged: Sequence[Staged], schema: str) -> list[Staged]:
             )
         done += ready
     return [names[place] for place in done]
-
-
-def _marked(text: str, names: Iterable[tuple[str, str]]) -> str:
-    return marked(text, relations=set(names), schema=lambda schema: NEXT + schema)
-
-
-def _shown(spec: Spec, rollup: str) -> str:
-    """What the materialized view of a rollup reads: the columns in the order in which they are declared."""
-    columns = sql.SQL(", ").join(sql.Identifier("r", column) for column in spec["columns"])
-    text = sql.SQL("SELECT {} FROM {} AS r").format(columns, sql.Identifier(NEXT + "ledgerviews", rollup))
-    return text.as_string(None)
-
-
-def _indexes(item: Staged) -> list[sql.Composable]:
-    """The declared indexes: what follows CREATE INDEX name ON relation; UNIQUE may stand before it."""
-    parts: list[sql.Composable] = []
-    for text in (item.spec or {}).get("indexes", ()):
-        unique, _, rest = text.partition(" ") if text.upper().startswith("UNIQUE ") else ("", "", text)
-        parts.append(
-            sql.SQL("CREATE {}INDEX IF NOT EXISTS {} ON {} {}").format(
-                sql.SQL("UNIQUE " if unique else ""),
-                sql.Identifier(declared_index(item.name, text)),
-                _target(item),
-                sql.SQL(rest),  # a frozen revision's own text
-            )
-        )
-    return parts
-
-
-def _drops(item: Staged, gone: Iterable[str]) -> list[sql.Composable]:
-    return [
-        sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier(NEXT + item.schema, name)) for name in gone
-    ]
-
-
-def _metadata(item: Staged) -> list[sql.Composable]:
-    """Options, comments, owner and grants; what is declared on neither side is left alone."""
-    spec, was, target = item.spec or {}, item.was or {}, _target(item)
-    word = sql.SQL(_WORDS[spec["kind"]])
-    parts: list[sql.Composable] = []
-    options = spec.get("options", {})
-    if gone := [name for name in was.get("options", {}) if name not in options]:
-        parts.append(_comma("ALTER {} {} RESET ({})", word, target, map(sql.Identifier, gone)))
-    if options:
-        pairs = (
-            sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(str(value)))
-            for name, value in options.items()
-        )
-        parts.append(_comma("ALTER {} {} SET ({})", word, target, pairs))
-    if "comment" in spec or "comment" in was:
-        parts.append(
-            sql.SQL("COMMENT ON {} {} IS {}").format(word, target, sql.Literal(spec.get("comment") or None))
-        )
-    parts.extend(
-        sql.SQL("COMMENT ON COLUMN {} IS {}").format(
-            sql.Identifier(NEXT + item.schema, item.name, column), sql.Literal(line or None)
-        )
-        for column, line in spec.get("columns", {}).items()
-    )
-    if spec.get("owner"):
-        parts.append(sql.SQL("ALTER {} {} OWNER TO {}").format(word, target, sql.Identifier(spec["owner"])))
-    return parts + _grants(spec, was, target)
-
-
-def _grants(spec: Spec, was: Spec, target: sql.Composable) -> list[sql.Composable]:
-    parts: list[sql.Composable] = []
-    granted = spec.get("grants", {})
-    for role, privileges in was.get("grants", {}).items():
-        if gone := [name for name in privileges if name not in granted.get(role, ())]:
-            parts.append(
-                sql.SQL("REVOKE {} ON {} FROM {}").format(sql.SQL(", ".join(gone)), target, _role(role))
-            )
-    for role, privileges in granted.items():
-        if privileges:
-            parts.append(
-                sql.SQL("GRANT {} ON {} TO {}").format(sql.SQL(", ".join(privileges)), target, _role(role))
-            )
-    return parts
-
-
-def _role(name: str) -> sql.Composable:
-    return sql.SQL("PUBLIC") if name.upper() == "PUBLIC" else sql.Identifier(name)
-
-
-def _target(item: Staged) -> sql.Identifier:
-    return sql.Identifier(NEXT + item.schema, item.name)
-
-
-def _comma(
-    template: LiteralString, word: sql.SQL, target: sql.Composable, parts: Iterable[sql.Composable]
-) -> sql.Composed:
-    return sql.SQL(template).format(word, target, sql.SQL(", ").join(parts))
-
-
-def _literal(text: str) -> str:
-    return sql.Literal(text).as_string(None)
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    return json.dumps({name: part for name, part in value.items() if part is not None}, ensure_ascii=False)
-
-
-def _texts(parts: Iterable[Any], *, quote: Any = None) -> str | None:
-    texts = [quote(part) if quote else _dollars(part.as_string(None)) for part in parts]
-    return f"ARRAY[{', '.join(texts)}]::text[]" if texts else None
-
-
-def _dollars(text: str) -> str:
-    """The text in dollar quotes, so that a script can be read, and psql sees no variable in it."""
-    tag = "$sql$"
-    number = 0
-    while tag.rstrip("$") in text:
-        number += 1
-        tag = f"$sql{number}$"
-    return f"{tag}{text}{tag}"

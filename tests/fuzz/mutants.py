@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.fuzz.worlds import rewrite
+from tests.mutants import Mutant, rewrite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import psycopg
 
 _EVENTS_TRACK = "ledgerviews.suggestion_events_track()"
@@ -17,23 +14,6 @@ _FEEDBACK_TRACK = "ledgerviews.suggestion_feedback_track()"
 _FEEDBACK_CHANGED = "ledgerviews.suggestion_feedback_changed(boolean)"
 _PUBLISH = "ledgerviews.publish(bigint, ledgerviews.step, integer, text, date)"
 _REFRESH = "ledgerviews.refresh(text[], text, boolean, boolean, boolean, bigint)"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mutant:
-    """A wrong engine: how it comes about, and the fixed seed that finds it soonest."""
-
-    mutate: Callable[[psycopg.Connection], None]
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Its name in a test's id."""
-        return self.mutate.__name__
-
-    def __str__(self) -> str:
-        """What it gets wrong."""
-        return (self.mutate.__doc__ or "").splitlines()[0]
 
 
 def logs_new_days_only(connection: psycopg.Connection) -> None:

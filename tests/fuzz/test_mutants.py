@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import random
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
 from tests import servers as pg
 from tests.fuzz import sessions, worlds
-from tests.fuzz.mutants import MUTANTS, Mutant
+from tests.fuzz.mutants import MUTANTS
 from tests.fuzz.refreshes import DifferenceError
 from tests.fuzz.seeds import FIXED
 from tests.fuzz.test_fuzz import STEPS
+
+if TYPE_CHECKING:
+    from tests.mutants import Mutant
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

@@ -18,6 +18,7 @@ import psycopg
 from ledgerviews.catalog import load
 from ledgerviews.config import Settings
 from ledgerviews.models import demo
+from tests.mutants import rewrite
 
 if TYPE_CHECKING:
     import random
@@ -176,17 +177,6 @@ def instrument(connection: psycopg.Connection) -> None:
         "SELECT ledgerviews.track(s.source, s.tracking) FROM ledgerviews.source AS s"
         " WHERE s.tracking <> 'none'"
     )
-
-
-def rewrite(connection: psycopg.Connection, function: str, *changes: tuple[str, str]) -> None:
-    """Replace text in an installed function or procedure; each must occur."""
-    row = connection.execute("SELECT pg_get_functiondef(%s::regprocedure)", [function]).fetchone()
-    assert row is not None
-    text: str = row[0]
-    for old, new in changes:
-        assert old in text, f"{function} no longer has: {old}"
-        text = text.replace(old, new)
-    connection.execute(text.encode())
 
 
 def expected_views(connection: psycopg.Connection) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from ledgerviews.errors import DeclarationError, DriftError
 from ledgerviews.schema.compare import Difference, differences, in_question, unknown
+from ledgerviews.schema.keys import declared_index
 from ledgerviews.schema.live import Column, Index, Live, Registered, State
 from ledgerviews.schema.normal import Normal, plain
-from ledgerviews.schema.staging import declared_index
 
 SPEC: dict[str, Any] = {
     "kind": "materialized view",

@@ -11,7 +11,8 @@ from alembic_utils.pg_view import PGView
 
 from ledgerviews.catalog import Catalog, Kind, Model, load
 from ledgerviews.errors import DeclarationError
-from ledgerviews.schema.specs import declared, located
+from ledgerviews.schema.keys import located
+from ledgerviews.schema.specs import declared
 
 if TYPE_CHECKING:
     from pathlib import Path

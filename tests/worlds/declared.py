@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ledgerviews.schema import incremental, staging, statements
+from ledgerviews.schema import incremental, keys, statements
 from tests.worlds.names import literal, quoted
 
 Specs = dict[str, dict[str, Any]]
@@ -216,7 +216,7 @@ class World:
 
     def index_name(self, one: Relation, text: str, refs: list[int]) -> str:
         """The name that a declared index gets."""
-        return staging.declared_index(one.name, self.index_text(one, text, refs))
+        return keys.declared_index(one.name, self.index_text(one, text, refs))
 
     def rollup(self, one: Relation) -> str:
         """The table that holds the rows of one that is computed by day."""

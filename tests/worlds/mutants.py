@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.mutants import Mutant, rewrite
 
+if TYPE_CHECKING:
     import psycopg
 
 _HANG = "ledgerviews.hang(ledgerviews.member, boolean)"
@@ -16,48 +15,22 @@ _BUILD = "ledgerviews.build(boolean)"
 _SKIP = "        IF v_other AND v_captured.kind"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mutant:
-    """A wrong engine: how it comes about, and a seed that finds it."""
-
-    mutate: Callable[[psycopg.Connection], None]
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Its name in a test's id."""
-        return self.mutate.__name__
-
-    def __str__(self) -> str:
-        """What it gets wrong."""
-        return (self.mutate.__doc__ or "").splitlines()[0]
-
-
-def rewrite(connection: psycopg.Connection, function: str, old: str, new: str) -> None:
-    """Replace a text in a function's body, which must have it once."""
-    row = connection.execute("SELECT pg_get_functiondef(%s::regprocedure)", [function]).fetchone()
-    assert row is not None
-    text: str = row[0]
-    assert text.count(old) == 1, f"{function} has {text.count(old)} times: {old}"
-    connection.execute(text.replace(old, new).encode())
-
-
 def forgets_an_index(connection: psycopg.Connection) -> None:
     """An index that was made by hand is not made again."""
     skip = "v_captured.kind = 'index' AND v_captured.object ~ 'byhand' OR "
-    rewrite(connection, _HANG, _SKIP, _SKIP.replace("IF ", f"IF {skip}"))
+    rewrite(connection, _HANG, (_SKIP, _SKIP.replace("IF ", f"IF {skip}")))
 
 
 def forgets_column_grants(connection: psycopg.Connection) -> None:
     """A grant on a column is not given again."""
     skip = "v_captured.kind = 'grant' AND v_captured.columns <> '{}' OR "
-    rewrite(connection, _HANG, _SKIP, _SKIP.replace("IF ", f"IF {skip}"))
+    rewrite(connection, _HANG, (_SKIP, _SKIP.replace("IF ", f"IF {skip}")))
 
 
 def keeps_default_privileges(connection: psycopg.Connection) -> None:
     """What the default privileges of the shadow schema give stays on what is swapped in."""
     skip = "v_captured.statement LIKE '%clear_grants%' OR "
-    rewrite(connection, _HANG, _SKIP, _SKIP.replace("IF ", f"IF {skip}"))
+    rewrite(connection, _HANG, (_SKIP, _SKIP.replace("IF ", f"IF {skip}")))
 
 
 def forgets_options_in_place(connection: psycopg.Connection) -> None:
@@ -65,8 +38,10 @@ def forgets_options_in_place(connection: psycopg.Connection) -> None:
     rewrite(
         connection,
         _DECIDE,
-        "WHERE c.oid = m.old\n                ) || ')'",
-        "WHERE false\n                ) || ')'",
+        (
+            "WHERE c.oid = m.old\n                ) || ')'",
+            "WHERE false\n                ) || ')'",
+        ),
     )
 
 
@@ -75,15 +50,19 @@ def repoints_to_the_old_one(connection: psycopg.Connection) -> None:
     rewrite(
         connection,
         _DECIDE,
-        "ELSE ledgerviews.moved(pg_catalog.rtrim(pg_catalog.pg_get_viewdef(m.old, false), ';'), v_names)",
-        "ELSE pg_catalog.rtrim(pg_catalog.pg_get_viewdef(m.old, false), ';')",
+        (
+            "ELSE ledgerviews.moved(pg_catalog.rtrim(pg_catalog.pg_get_viewdef(m.old, false), ';'), v_names)",
+            "ELSE pg_catalog.rtrim(pg_catalog.pg_get_viewdef(m.old, false), ';')",
+        ),
     )
 
 
 def empties_what_it_rebuilds(connection: psycopg.Connection) -> None:
     """A materialized view that had rows is swapped for one that has none."""
     rewrite(
-        connection, _BUILD, "THEN (SELECT c.relkind = 'v' OR c.relispopulated FROM", "THEN (SELECT false FROM"
+        connection,
+        _BUILD,
+        ("THEN (SELECT c.relkind = 'v' OR c.relispopulated FROM", "THEN (SELECT false FROM"),
     )
 
 

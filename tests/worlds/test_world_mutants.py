@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -10,7 +11,10 @@ import pytest
 from tests import servers as pg
 from tests.worlds import session
 from tests.worlds.checks import DifferenceError
-from tests.worlds.mutants import MUTANTS, Mutant
+from tests.worlds.mutants import MUTANTS
+
+if TYPE_CHECKING:
+    from tests.mutants import Mutant
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
