@@ -89,6 +89,32 @@ def longest_wait(url: str, stop: threading.Event, found: list[float]) -> None:
             time.sleep(0.001)
 
 
+@pytest.mark.parametrize("indexes", [["(amount)"], []], ids=["kept", "gone"])
+def test_nothing_is_locked_before_the_exchange(empty_url: str, connect: Connect, indexes: list[str]) -> None:
+    """Until then no reader of what stood there would wait, whatever is declared no more."""
+    connection = connect(empty_url)
+    open_shop(connection, empty_url)
+    before = SHOP | {"daily": DAILY | {"indexes": ["(amount)"], "grants": {"pg_monitor": ["SELECT"]}}}
+    after = SHOP | {
+        "base": BASE | {"definition": BASE["definition"].replace("o.amount\n", "o.amount, 1 AS one\n")},
+        "daily": DAILY | {"indexes": indexes},
+    }
+    replace(empty_url, SHOP, before)
+    stood = [oid for (oid,) in connection.execute("SELECT oid FROM pg_class WHERE relkind IN ('v', 'm')")]
+    build, swap, _ = script(before, after, settings=Settings()).partition("SELECT ledgerviews.swap(")
+
+    with connection.transaction(force_rollback=True):
+        connection.execute(build.encode())
+        locked = connection.execute(
+            "SELECT relation::regclass::text, mode FROM pg_locks WHERE pid = pg_backend_pid()"
+            " AND mode IN ('ExclusiveLock', 'AccessExclusiveLock') AND relation = ANY (%s)",
+            [stood],
+        ).fetchall()
+
+    assert swap
+    assert locked == []
+
+
 def test_readers_notice_nothing(empty_url: str, connect: Connect) -> None:
     """While a chain is replaced up and down, readers get rows, no error, and do not wait for the build."""
     connection = connect(empty_url)
