@@ -276,3 +276,28 @@ def test_no_function_holds_the_catalogs_columns(empty_url: str, connect: Connect
     ).fetchall()
 
     assert found == []
+
+
+def test_printed_of_what_is_carried_along(empty_url: str, connect: Connect) -> None:
+    """A relation that no revision names is noted as it is printed now, where the type below it changed."""
+    connection = connect(empty_url)
+    open_shop(connection, empty_url, foreign=False)
+    below = {"kind": "view", "definition": "SELECT 1::bigint AS a"}
+    before: dict[str, dict[str, Any]] = {
+        "below": below,
+        "above": {
+            "kind": "view",
+            "definition": "SELECT CASE WHEN t.a > 3 THEN 1 END AS b FROM public.below AS t",
+            "reads": ["below"],
+        },
+    }
+    replace(empty_url, {}, before)
+
+    replace(empty_url, before, before | {"below": below | {"definition": "SELECT 1::numeric(14,2) AS a"}})
+
+    ((noted, printed),) = connection.execute(
+        "SELECT printed, ledgerviews.printed(schema_name, relation_name)"
+        " FROM ledgerviews.relation WHERE relation_name = 'above'"
+    ).fetchall()
+    assert "numeric" in printed
+    assert noted == printed

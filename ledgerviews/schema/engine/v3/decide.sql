@@ -158,17 +158,26 @@ BEGIN
         SELECT r.sources FROM ledgerviews.relation AS r
         WHERE r.schema_name = s.schema_name AND r.relation_name = COALESCE(s.renamed_from, s.relation_name)
     ), '{}');
-    -- A rename changes what is printed of all that read it, names of columns too: it is printed anew in the end.
+    -- What is carried along may be printed otherwise, where a type changed that it reads; and a rename changes what is
+    -- printed of all that read it, names of columns too: it is printed anew in the end.
     UPDATE ledgerviews.relation AS r
     SET printed = NULL, printed_days = NULL
     WHERE r.body IS NOT NULL
-        AND (r.schema_name, r.relation_name) IN (
+        AND (EXISTS (
+            SELECT FROM ledgerviews.member AS m
+            WHERE m.action IN ('swap', 'replace') AND NOT m.changed
+                AND (
+                    m.schema_name = r.schema_name AND m.name = r.relation_name
+                    OR m.schema_name = 'ledgerviews' AND m.name = r.rollup || '_whole'
+                )
+        )
+        OR (r.schema_name, r.relation_name) IN (
             SELECT n.nspname, c.relname
             FROM ledgerviews.dependents(ARRAY(SELECT s.stands FROM ledgerviews.staged AS s WHERE s.renamed_from IS NOT NULL)) AS d
             JOIN pg_catalog.pg_class AS c ON c.oid = d.objid
             JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
             WHERE d.kind = 'relation'
-        )
+        ))
         AND r.printed IS NOT DISTINCT FROM ledgerviews.printed(r.schema_name, r.relation_name)
         AND r.printed_days IS NOT DISTINCT FROM ledgerviews.printed_days(r.schema_name, r.relation_name);
     UPDATE ledgerviews.staged AS s

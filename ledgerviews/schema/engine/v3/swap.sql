@@ -139,9 +139,11 @@ BEGIN
     UPDATE ledgerviews.relation AS r
     SET printed = ledgerviews.printed(r.schema_name, r.relation_name),
         printed_days = ledgerviews.printed_days(r.schema_name, r.relation_name)
-    WHERE r.printed IS NULL AND EXISTS (
-        SELECT FROM ledgerviews.staged AS s
-        WHERE s.schema_name = r.schema_name AND s.relation_name = r.relation_name OR s.renamed_from IS NOT NULL AND r.body IS NOT NULL
+    WHERE r.printed IS NULL AND (
+        r.body IS NOT NULL
+        OR EXISTS (
+            SELECT FROM ledgerviews.staged AS s WHERE s.schema_name = r.schema_name AND s.relation_name = r.relation_name
+        )
     );
 END
 $body$;
