@@ -293,7 +293,7 @@ def test_printed_of_what_is_carried_along(empty_url: str, connect: Connect) -> N
     }
     replace(empty_url, {}, before)
 
-    replace(empty_url, before, before | {"below": below | {"definition": "SELECT 1::numeric(14,2) AS a"}})
+    replace(empty_url, {"below": below}, {"below": below | {"definition": "SELECT 1::numeric(14,2) AS a"}})
 
     ((noted, printed),) = connection.execute(
         "SELECT printed, ledgerviews.printed(schema_name, relation_name)"
