@@ -72,8 +72,8 @@ def _definition_differs(spec: Spec, live: Live, normal: Normal | None, state: St
     if (there.day if there else None) != spec.get("day"):
         return True
     return (
-        normal.printed != plain(live.printed)
-        or normal.days != plain(live.days)
+        plain(live.printed) not in {normal.printed, normal.printed_again}
+        or plain(live.days) not in {normal.days, normal.days_again}
         or [column[:3] for column in sorted(normal.columns)]
         != [column[:3] for column in sorted(live.columns)]
     )

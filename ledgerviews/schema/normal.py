@@ -21,13 +21,14 @@ from .keys import Spec, located, split_index
 from .live import Column
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .live import Run
 
 _OURS = "SET LOCAL search_path = pg_catalog, pg_temp"
 # A relation without an alias is its columns' qualifier, too; a second one in a query gets a number.
 _NAME = re.compile(r'"(?P<name>ledgerviews:\d+)(?P<number>_\d+)?"(?P<dot>\.)?')
+_AGAIN = ":again"
 _SIMPLE = re.compile(r"[a-z_][a-z0-9_]*")
 _IDENTIFIER = r'(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)'
 # schema.name name: such a thing stands in FROM only, for a column's own has AS before it. Literals and quoted
@@ -46,6 +47,9 @@ class Normal:
         printed: the SELECT; None where it cannot be created now.
         columns: what it gives.
         days: the body of the function of single days.
+        printed_again: the same, of a view made from what was printed: PostgreSQL's text need not come back as it
+            went, and what was restored from a dump was made from it.
+        days_again: the same of the function.
         indexes: the declared indexes, in their order.
         error: why it cannot be created.
     """
@@ -53,6 +57,8 @@ class Normal:
     printed: str | None = None
     columns: tuple[Column, ...] = ()
     days: str | None = None
+    printed_again: str | None = None
+    days_again: str | None = None
     indexes: tuple[str, ...] = ()
     error: str | None = None
 
@@ -141,16 +147,8 @@ class _Maker:
     def printed(self) -> dict[str, Normal]:
         """What was made, by key."""
         names = {made.unique: key for key, made in self._made.items()}
-        asked = [
-            {
-                "name": made.unique,
-                "schema": located(key, self._schema)[0],
-                "relation": made.name,
-                "days": self._days(key),
-            }
-            for key, made in self._made.items()
-        ]
-        rows = self._run(query("printed"), {"names": json.dumps(asked)})
+        rows = self._print(suffix="")
+        again = {names[row[0].removesuffix(_AGAIN)]: (row[3], row[5]) for row in self._print_again(rows)}
         ours = {row[0]: (row[1], row[2]) for row in rows}
 
         def one(found: re.Match[str]) -> str:
@@ -174,9 +172,47 @@ class _Maker:
                     for column in json.loads(columns)
                 ),
                 days=named(days),
+                printed_again=named(again[key][0]) if key in again else None,
+                days_again=named(again[key][1]) if key in again else None,
                 indexes=tuple(by_name[index] for index in self._made[key].indexes),
             )
         return found
+
+    def _print(self, *, suffix: str) -> list[tuple[Any, ...]]:
+        asked = [
+            {
+                "name": made.unique + suffix,
+                "schema": located(key, self._schema)[0],
+                "relation": made.name,
+                "days": self._days(key),
+            }
+            for key, made in self._made.items()
+        ]
+        return self._run(query("printed"), {"names": json.dumps(asked)})
+
+    def _print_again(self, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Make each from what was printed of it, and print that; what cannot be made so is left out."""
+        keys = {made.unique: key for key, made in self._made.items()}
+        for name, _, _, printed, _, days, _ in rows:
+            self._run("SAVEPOINT ledgerviews_one", None)
+            try:
+                self._run(f"CREATE TEMPORARY VIEW {_temporary(name + _AGAIN)} AS\n{printed}", None)
+                if days:
+                    # Its arguments are printed with its name, so the second one takes that of the first.
+                    function = self._days(keys[name])
+                    former = _quoted(f"{name}:days")
+                    self._run(f"ALTER FUNCTION {_temporary(function)}(date, date) RENAME TO {former}", None)
+                    self._run(
+                        f"CREATE FUNCTION {_temporary(function)}(lo date, hi date) RETURNS SETOF"
+                        f" {_temporary(name)} LANGUAGE sql STABLE\n{days}",
+                        None,
+                    )
+            except Exception as exc:
+                if (state := _state(exc)) is None or state[:2] not in _TEXT_IS_WRONG:
+                    raise
+                self._run("ROLLBACK TO SAVEPOINT ledgerviews_one", None)
+            self._run("RELEASE SAVEPOINT ledgerviews_one", None)
+        return self._print(suffix=_AGAIN)
 
     def _days(self, key: str) -> str:
         return f"{rollup_name(*located(key, self._schema))}_days"

@@ -71,3 +71,22 @@ def test_a_pending_migration_is_told(installed_url: str, connect: Connect, run_c
 
     assert told.returncode == 4
     assert "A migration is pending" in told.stderr
+
+
+def test_what_was_restored_from_a_dump_is_no_difference(
+    installed_url: str, connect: Connect, run_cli: pg.RunCli
+) -> None:
+    """A view made from PostgreSQL's own text may be printed in other words, and is the same one."""
+    connection = connect(installed_url)
+    mart = "mart_suggestions_feedback_daily"
+    printed = "SELECT ledgerviews.printed('public', %s)"
+    ((before,),) = connection.execute(printed, [mart]).fetchall()
+    ((days,),) = connection.execute("SELECT ledgerviews.printed_days('public', %s)", [mart]).fetchall()
+    connection.execute(f"CREATE OR REPLACE VIEW ledgerviews.{mart}_rollup_whole AS {before}".encode())
+    connection.execute(days.encode())
+    ((after,),) = connection.execute(printed, [mart]).fetchall()
+
+    done = run_cli("diff", url=installed_url)
+
+    assert after != before
+    assert (done.returncode, done.stdout) == (0, "")
