@@ -47,7 +47,7 @@ class Normal:
         printed: the SELECT; None where it cannot be created now.
         columns: what it gives.
         days: the body of the function of single days.
-        printed_again: the same, of a view made from what was printed: PostgreSQL's text need not come back as it
+        printed_again: the same, of a view made from what was printed: its text need not come back as it
             went, and what was restored from a dump was made from it.
         days_again: the same of the function.
         indexes: the declared indexes, in their order.

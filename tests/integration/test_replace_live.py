@@ -115,6 +115,41 @@ def test_nothing_is_locked_before_the_exchange(empty_url: str, connect: Connect,
     assert locked == []
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "GRANT SELECT ON public.daily TO pg_read_all_settings",
+        "REVOKE SELECT ON public.daily FROM pg_monitor",
+        "GRANT SELECT (day) ON public.daily TO pg_read_all_settings",
+        "GRANT DELETE ON public.daily TO pg_monitor",
+        "REVOKE EXECUTE ON FUNCTION ledgerviews.daily_rollup_days FROM pg_monitor",
+        "GRANT SELECT ON ledgerviews.daily_rollup TO pg_read_all_settings",
+    ],
+)
+def test_privileges_changed_meanwhile_stop_it(empty_url: str, connect: Connect, change: str) -> None:
+    """What was granted or revoked during the build is not lost: the replacement is, and can be run again."""
+    connection, other = connect(empty_url), connect(empty_url)
+    open_shop(connection, empty_url)
+    after = SHOP | {
+        "base": BASE | {"definition": BASE["definition"].replace("o.amount\n", "o.amount, 1 AS one\n")}
+    }
+    build, swap, rest = script(SHOP, after, settings=Settings()).partition("SELECT ledgerviews.swap(")
+
+    with (
+        pytest.raises(psycopg.errors.SerializationFailure, match=r"privileges on .* were changed while"),
+        connection.transaction(),
+    ):
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        connection.execute(build.encode())
+        other.execute(change.encode())
+        connection.execute(f"{swap}{rest}".encode())
+    granted = fingerprint(connection)
+    replace(empty_url, SHOP, after)
+    replace(empty_url, after, SHOP)
+
+    assert fingerprint(connection) == granted
+
+
 def test_readers_notice_nothing(empty_url: str, connect: Connect) -> None:
     """While a chain is replaced up and down, readers get rows, no error, and do not wait for the build."""
     connection = connect(empty_url)

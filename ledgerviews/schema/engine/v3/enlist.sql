@@ -262,6 +262,7 @@ BEGIN
         GET DIAGNOSTICS v_moved = ROW_COUNT;
         EXIT WHEN v_moved = 0;
     END LOOP;
+    UPDATE ledgerviews.member AS m SET privileges = ledgerviews.privileges(m.old, m.kind) WHERE m.old IS NOT NULL;
 END
 $body$;
 COMMENT ON FUNCTION ledgerviews.enlist() IS 'Enlist what changes, what goes, and all that depends on it, in order.';

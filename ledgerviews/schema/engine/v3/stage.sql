@@ -65,12 +65,14 @@ CREATE TABLE ledgerviews.member (
     old_reads oid[] NOT NULL DEFAULT '{}',
     row_count bigint,
     statistics jsonb NOT NULL DEFAULT '{}',
-    upstream text[] NOT NULL DEFAULT '{}'
+    upstream text[] NOT NULL DEFAULT '{}',
+    privileges text
 );
 COMMENT ON TABLE ledgerviews.member IS
 'All that a replacement touches, while its transaction lasts: what changes, and what depends on that.';
 COMMENT ON COLUMN ledgerviews.member.statistics IS
 'Where its statistics objects shall stand, [schema, name] by the name that they have beside; those left out, by it under their own.';
+COMMENT ON COLUMN ledgerviews.member.privileges IS 'Who might do what with it when it was enlisted, in short.';
 COMMENT ON COLUMN ledgerviews.member.action IS
 'swap: the one built beside takes its place; replace: in place, it keeps its identity; drop; none.';
 
@@ -85,6 +87,30 @@ LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 RETURN 'ledgerviews_old_' || pg_catalog.left(pg_catalog.md5(schema_name), 8);
 COMMENT ON FUNCTION ledgerviews.old_schema(text) IS 'Where replaced relations of a schema are kept until the next replacement, if they are.';
+
+CREATE FUNCTION ledgerviews.privileges(object oid, kind text) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+-- These functions look at the catalog of now, where a query sees that of the snapshot.
+SELECT pg_catalog.md5(pg_catalog.string_agg(
+    CASE
+        WHEN privileges.kind <> 'function' THEN
+            pg_catalog.has_table_privilege(o.oid, object, p.name || g.option)::integer::text
+            || CASE
+                WHEN p.name IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')
+                    THEN pg_catalog.has_any_column_privilege(o.oid, object, p.name || g.option)::integer::text
+                ELSE ''
+            END
+        WHEN p.name = 'SELECT' THEN pg_catalog.has_function_privilege(o.oid, object, 'EXECUTE' || g.option)::integer::text
+        ELSE ''
+    END, '' ORDER BY o.oid, p.name, g.option))
+FROM pg_catalog.pg_roles AS o
+CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE'), ('REFERENCES'), ('TRIGGER'), ('MAINTAIN')) AS p (name)
+CROSS JOIN (VALUES (''), (' WITH GRANT OPTION')) AS g (option)
+WHERE p.name <> 'MAINTAIN' OR pg_catalog.current_setting('server_version_num')::integer >= 170000;
+END;
+COMMENT ON FUNCTION ledgerviews.privileges(oid, text) IS 'Who may do what with a relation or function now, in short.';
 
 CREATE FUNCTION ledgerviews.object_reads(classid oid, objid oid) RETURNS oid[]
 LANGUAGE sql STABLE

@@ -390,6 +390,17 @@ BEGIN
         -- Where readers follow each other so closely that none of our attempts finds a gap, ever longer ones do: up to
         -- sixteen times wait_ms, which is still no second, after which PostgreSQL looks for deadlocks.
         v_wait := LEAST(wait_ms * 2 ^ ((v_attempts - 1) / 10), wait_ms * 16, GREATEST(wait_ms, 400));
+        -- What hangs on the new ones is as it was when they were built; no lock of ours keeps a GRANT out.
+        SELECT m.old_name INTO v_name
+        FROM ledgerviews.member AS m
+        WHERE m.action = 'swap' AND m.old IS NOT NULL AND m.privileges <> ledgerviews.privileges(m.old, m.kind)
+        LIMIT 1;
+        IF FOUND THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'serialization_failure',
+                MESSAGE = pg_catalog.format('The privileges on %s were changed while it was replaced; nothing was changed.', v_name),
+                HINT = 'Run it again: they are carried over then.';
+        END IF;
         -- Whoever reads a view locks it before what it reads. All locks of one attempt together take that long at most,
         -- for whoever wants to read waits behind us.
         BEGIN
