@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _HANG = "ledgerviews.hang(ledgerviews.member, boolean)"
 _DECIDE = "ledgerviews.decide()"
 _BUILD = "ledgerviews.build(boolean)"
+_SETTLE = "ledgerviews.settle()"
 _SKIP = "        IF v_other AND v_captured.kind"
 
 
@@ -66,6 +67,11 @@ def empties_what_it_rebuilds(connection: psycopg.Connection) -> None:
     )
 
 
+def calls_it_never_computed(connection: psycopg.Connection) -> None:
+    """The next refresh recomputes everything that was rebuilt."""
+    rewrite(connection, _SETTLE, "WHEN NOT m.needed THEN", "WHEN true THEN")
+
+
 MUTANTS = (
     Mutant(mutate=forgets_an_index, seed=1),
     Mutant(mutate=forgets_column_grants, seed=1),
@@ -73,4 +79,5 @@ MUTANTS = (
     Mutant(mutate=forgets_options_in_place, seed=3),
     Mutant(mutate=repoints_to_the_old_one, seed=1),
     Mutant(mutate=empties_what_it_rebuilds, seed=1),
+    Mutant(mutate=calls_it_never_computed, seed=13),
 )

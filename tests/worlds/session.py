@@ -77,6 +77,7 @@ class Session:
             first = fingerprint(connection)
             self._refused()
             self._circle()
+            self._courteous()
             self._killed()
             self._upgrade()
             self._equal_fresh(self.changed, self.lasting)
@@ -218,6 +219,14 @@ class Session:
                 self.tally.refused += 1
                 self.checks.equal("after a circle", first, self._everything())
                 return
+
+    def _courteous(self) -> None:
+        """Until the exchange nothing is locked that a reader would notice."""
+        first = self._everything()
+        locks = worlds.build_only(self.url, self.world, *self._revision(self.world, self.changed))
+        if locks:
+            raise DifferenceError(f"locked while it is built: {locks}")
+        self.checks.equal("after a build", first, self._everything())
 
     def _killed(self) -> None:
         """A backend that ends at any moment leaves everything as it was, or as it shall be."""

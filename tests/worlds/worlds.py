@@ -165,6 +165,26 @@ def replace(
     )
 
 
+def build_only(url: str, world: World, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The locks that a replacement holds, before it exchanges, on what stood before; then it is undone."""
+    built, _, _ = script(before, after, settings=settings_of(world)).partition("SELECT ledgerviews.swap(")
+    with closing(psycopg.connect(url)) as connection:
+        row = connection.execute("SELECT max(oid)::int8 FROM pg_class").fetchone()
+        assert row is not None
+        connection.commit()
+        if world.migrator:
+            execute(connection, f"SET SESSION AUTHORIZATION {MIGRATOR}")
+        execute(connection, built)
+        rows = connection.execute(
+            "SELECT format('%%s on %%s', l.mode, l.relation::regclass) FROM pg_locks AS l"
+            " WHERE l.pid = pg_backend_pid() AND l.mode = 'AccessExclusiveLock' AND l.relation <= %s"
+            " AND l.relation >= 16384 ORDER BY 1",
+            row,
+        ).fetchall()
+        connection.rollback()
+    return [line for (line,) in rows]
+
+
 def prepare(connection: psycopg.Connection, world: World) -> None:
     """The application's tables, empty, and default privileges."""
     role = f"FOR ROLE {MIGRATOR} " if world.migrator else ""
