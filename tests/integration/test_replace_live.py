@@ -135,14 +135,12 @@ def test_privileges_changed_meanwhile_stop_it(empty_url: str, connect: Connect, 
     }
     build, swap, rest = script(SHOP, after, settings=Settings()).partition("SELECT ledgerviews.swap(")
 
-    with (
-        pytest.raises(psycopg.errors.SerializationFailure, match=r"privileges on .* were changed while"),
-        connection.transaction(),
-    ):
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        connection.execute(build.encode())
-        other.execute(change.encode())
+    connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    connection.execute(build.encode())
+    other.execute(change.encode())
+    with pytest.raises(psycopg.errors.SerializationFailure, match=r"privileges on .* were changed while"):
         connection.execute(f"{swap}{rest}".encode())
+    connection.execute("ROLLBACK")
     granted = fingerprint(connection)
     replace(empty_url, SHOP, after)
     replace(empty_url, after, SHOP)

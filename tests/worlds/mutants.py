@@ -69,7 +69,7 @@ def empties_what_it_rebuilds(connection: psycopg.Connection) -> None:
 
 def calls_it_never_computed(connection: psycopg.Connection) -> None:
     """The next refresh recomputes everything that was rebuilt."""
-    rewrite(connection, _SETTLE, "WHEN NOT m.needed THEN", "WHEN true THEN")
+    rewrite(connection, _SETTLE, ("WHEN NOT m.needed THEN", "WHEN true THEN"))
 
 
 MUTANTS = (

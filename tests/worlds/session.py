@@ -59,6 +59,8 @@ class Session:
         self.whole = self.rng.random() < 0.25
         self.everywhere = self.rng.random() < 0.5
         self.lasting = [one for one in self.additions if one.outlives(self.world, self.changed)]
+        # Whether a kill came too late or not: what went on the way there does not come back.
+        self.lossy = len(self.lasting) < len(self.additions)
 
     def run(self) -> Tally:
         """All of it; DifferenceError where something is not as it should be."""
@@ -85,7 +87,7 @@ class Session:
             self.checks.late(self.world, self.changed, everywhere=self.everywhere, first=first_time)
             self._used(self.changed)
             self._replace("downgrade", self.changed, self.world)
-            if len(self.lasting) < len(self.additions):
+            if self.lossy:
                 self._equal_fresh(self.world, self.lasting)
             else:
                 self.checks.refresh()

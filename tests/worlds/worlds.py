@@ -50,7 +50,6 @@ def template(server: pg.PgServer, *, migrator: bool) -> str:
 
     def build(url: str) -> None:
         with closing(psycopg.connect(url, autocommit=True)) as connection:
-            _make_roles(connection)
             execute(
                 connection,
                 f"CREATE SCHEMA {APPLICATION}",
@@ -72,6 +71,9 @@ def template(server: pg.PgServer, *, migrator: bool) -> str:
                 execute(connection, f"ALTER TABLE {quoted(TEAM)}.log OWNER TO {MIGRATOR}")
         run(url, lambda op: op.ledgerviews_engine(version=3, previous=0), migrator=migrator)
 
+    # Advisory locks are each database's own, so workers meet in one that is everybody's.
+    with closing(psycopg.connect(server.url("postgres"), autocommit=True)) as connection:
+        _make_roles(connection)
     return server.template(f"worlds_{'migrator' if migrator else 'super'}", build)
 
 
