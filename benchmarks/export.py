@@ -63,13 +63,17 @@ OTHERS = {
 import dlt, os
 from dlt.sources.sql_database import sql_table
 url = os.environ["BENCH_URL"].replace("postgresql://", "postgresql+psycopg://")
-table = sql_table(url, table="bench_events", schema="public", backend="pyarrow", include_views=True)
+table = sql_table(url, table="bench_events", schema="public", backend="pyarrow")
 pipeline = dlt.pipeline("bench", destination=dlt.destinations.filesystem("file://" + os.environ["BENCH_OUT"]))
 pipeline.run(table, loader_file_format="parquet")
 """,
     "connectorx": """
-import connectorx, os, pyarrow.parquet
-table = connectorx.read_sql(os.environ["BENCH_URL"], "SELECT * FROM public.bench_events", return_type="arrow")
+import connectorx, os, pyarrow.parquet, urllib.parse
+url = urllib.parse.urlsplit(os.environ["BENCH_URL"])
+given = dict(urllib.parse.parse_qsl(url.query))
+host = urllib.parse.quote(given["host"], safe="")
+url = f"postgresql://{url.username}@{host}:{given['port']}{url.path}"
+table = connectorx.read_sql(url, "SELECT * FROM public.bench_events", return_type="arrow")
 pyarrow.parquet.write_table(table, os.environ["BENCH_OUT"] + "/connectorx.parquet", compression="zstd")
 """,
 }

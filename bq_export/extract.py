@@ -6,9 +6,10 @@ import os
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 from bq_export.errors import ExportError
+from bq_export.files.hashed import HashedFile
 from bq_export.files.parquet import ParquetSink
 from bq_export.source.rows import read_rows, readers_for
 from bq_export.stats import Stats
@@ -28,9 +29,7 @@ _PROGRESS_S = 2.0
 
 
 class Sink(Protocol):
-    """A file that threads fill."""
-
-    path: Path
+    """What threads fill a file through."""
 
     def part(self) -> Callable[[pa.RecordBatch], None]:
         """What one thread writes to."""
@@ -42,11 +41,12 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Extract:
-    """A file that was written: its rows and bytes, and the figures of its columns, if asked for."""
+    """A file that was written: its rows and bytes; figures of its columns and its SHA-256 if asked for."""
 
     path: Path
     rows: int
     size: int
+    sha256: str
     stats: Stats | None
 
 
@@ -74,9 +74,10 @@ def extract(  # noqa: PLR0913 (what is read, where to, how much of it)
     relation: Relation,
     path: Path,
     *,
-    sink: Callable[[Path, Sequence[Field]], Sink] = ParquetSink,
+    sink: Callable[[IO[bytes], Sequence[Field]], Sink] = ParquetSink,
     partitions: Sequence[date | None] | None = None,
     proof: bool = False,
+    hashed: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Extract:
     """Write the rows of a relation, or of some of its partitions, as of the snapshot."""
@@ -99,15 +100,23 @@ def extract(  # noqa: PLR0913 (what is read, where to, how much of it)
         return consume
 
     try:
-        with sink(path, relation.fields) as file:
-            consumers = [consumer(file.part()) for _ in range(readers_for(relation))]
+        # The writers of Arrow write what is a file by its methods; a raw one of ours is.
+        file = cast("IO[bytes]", HashedFile(path)) if hashed else path.open("wb")
+        with file, sink(file, relation.fields) as filled:
+            consumers = [consumer(filled.part()) for _ in range(readers_for(relation))]
             read_rows(snapshot, relation, consumers, partitions=partitions)
     except OSError as exc:
         raise unwritten(path, exc) from exc
     total = stats[0]
     for other in stats[1:]:
         total.merge(other)
-    return Extract(path=path, rows=counter.rows, size=path.stat().st_size, stats=total if proof else None)
+    return Extract(
+        path=path,
+        rows=counter.rows,
+        size=path.stat().st_size,
+        sha256=file.sha256 if isinstance(file, HashedFile) else "",
+        stats=total if proof else None,
+    )
 
 
 def unwritten(path: Path, exc: OSError) -> ExportError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,7 @@ from ledgerviews import catalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import IO
 
     from bq_export.extract import Sink
     from bq_export.source.relation import Relation
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bq_export.types import Field
     from ledgerviews.config import Settings
 
-SINKS: dict[str, Callable[[Path, Sequence[Field]], Sink]] = {
+SINKS: dict[str, Callable[[IO[bytes], Sequence[Field]], Sink]] = {
     "parquet": ParquetSink,
     "csv": CsvSink,
     "json": JsonSink,
@@ -40,7 +40,6 @@ _BQ_FORMAT = {
     "json": ["--source_format=NEWLINE_DELIMITED_JSON"],
 }
 MANIFEST = "manifest.json"
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +96,7 @@ def _written(
     final = folder / f"{relation.name}.{_SUFFIX[kind]}"
     part = final.with_name(f".{final.name}.part")
     try:
-        done = extract(snapshot, relation, part, sink=SINKS[kind], progress=progress)
+        done = extract(snapshot, relation, part, sink=SINKS[kind], hashed=True, progress=progress)
         part.replace(final)
     finally:
         part.unlink(missing_ok=True)
@@ -107,7 +106,7 @@ def _written(
         file=final.name,
         rows=done.rows,
         bytes=done.size,
-        sha256=_sha256(final),
+        sha256=done.sha256,
         load=load_line(relation, final.name, kind),
         misfits=misfits,
     )
@@ -154,11 +153,3 @@ def _write(path: Path, content: Any) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

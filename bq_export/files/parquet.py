@@ -14,7 +14,7 @@ from bq_export.types import arrow_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from typing import IO
 
     from bq_export.types import Field
 
@@ -27,14 +27,14 @@ _FEW = 0.05  # distinct values per row, at most, for a dictionary to be worth it
 
 
 class ParquetSink:
-    """One file that several threads fill and one of its own writes; whole only when it was closed.
+    """Parquet that several threads fill and one of its own writes; whole only when it was closed.
 
     So nobody waits for the encoding but by the length of the queue, which bounds the memory.
     """
 
-    def __init__(self, path: Path, fields: Sequence[Field]) -> None:
-        """Begin a file; its encoding is chosen by the first rows."""
-        self.path = path
+    def __init__(self, file: IO[bytes], fields: Sequence[Field]) -> None:
+        """Begin; the encoding is chosen by the first rows."""
+        self._file = file
         self._schema = arrow_schema(list(fields))
         self._writer: pq.ParquetWriter | None = None
         self._queue: Queue[pa.RecordBatch | None] = Queue(_BATCHES_WAITING)
@@ -95,7 +95,7 @@ class ParquetSink:
         """Write one row group."""
         if self._writer is None:
             self._writer = pq.ParquetWriter(
-                self.path,
+                self._file,
                 self._schema,
                 compression="zstd",
                 compression_level=_LEVEL,

@@ -18,7 +18,7 @@ from bq_export.errors import ExportError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
+    from typing import IO
 
     from bq_export.types import Field
 
@@ -29,14 +29,14 @@ class CsvSink:
     Bytes are base64. CSV has no arrays, so a relation with one is refused.
     """
 
-    def __init__(self, path: Path, fields: Sequence[Field]) -> None:
-        """Begin a file."""
+    def __init__(self, file: IO[bytes], fields: Sequence[Field]) -> None:
+        """Refuse what CSV does not hold."""
         if arrays := [one.name for one in fields if one.repeated]:
             raise ExportError(
                 f"CSV holds no arrays: {', '.join(arrays)}.",
                 hint="Use --format parquet or json, or declare Policy.STRING for the column.",
             )
-        self.path = path
+        self._file = file
         self._schema = pa.schema([pa.field(one.name, _text_type(one)) for one in fields])
         self._lock = threading.Lock()
 
@@ -47,7 +47,7 @@ class CsvSink:
     def __enter__(self) -> Self:
         # A number in quotes is a number to BigQuery; text without them could be NULL.
         options = csv.WriteOptions(include_header=True, quoting_style="needed")
-        self._writer = csv.CSVWriter(self.path, self._schema, write_options=options)
+        self._writer = csv.CSVWriter(self._file, self._schema, write_options=options)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -65,10 +65,10 @@ class CsvSink:
 class JsonSink:
     """One object a line. What JSON's numbers would round (decimals, NaN) is written as text, exactly."""
 
-    def __init__(self, path: Path, fields: Sequence[Field]) -> None:
-        """Begin a file."""
+    def __init__(self, file: IO[bytes], fields: Sequence[Field]) -> None:
+        """Begin."""
         del fields
-        self.path = path
+        self._file = file
         self._lock = threading.Lock()
 
     def part(self) -> Self:
@@ -76,16 +76,14 @@ class JsonSink:
         return self
 
     def __enter__(self) -> Self:
-        self._file = self.path.open("w", encoding="utf-8", newline="\n")
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    def __exit__(self, *_: object) -> None: ...
 
     def __call__(self, batch: pa.RecordBatch) -> None:
         lines = [json.dumps(_plain(row), ensure_ascii=False, default=_plain) for row in batch.to_pylist()]
         with self._lock:
-            self._file.writelines(f"{line}\n" for line in lines)
+            self._file.write("".join(f"{line}\n" for line in lines).encode())
 
 
 def _text_type(one: Field) -> pa.DataType:

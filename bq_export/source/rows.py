@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 # Bytes of COPY data that ADBC gathers into one batch: what bounds the memory.
 _BATCH_BYTES = 4 << 20
+_RANGES = 64  # of pages, that two connections take turns at
 _DIGITS = 19  # of a bigint, at most
 
 
@@ -43,25 +45,28 @@ def read_rows(
 ) -> None:
     """Hand every batch to a consumer; each consumer is called by one thread of its own.
 
-    With two consumers a relation with storage is read by two connections, each half of its pages.
+    With two consumers a relation with storage is read by two connections, which take turns at ranges of its
+    pages, so that neither waits at the end for the other's half.
     """
-    statements = _statements(relation, partitions, len(consumers))
+    statements: SimpleQueue[sql.Composed] = SimpleQueue()
+    for statement in _statements(relation, partitions, len(consumers)):
+        statements.put(statement)
     failures: list[BaseException] = []
     stop = threading.Event()
 
-    def work(statement: sql.Composed, consumer: Consumer) -> None:
+    def work(consumer: Consumer) -> None:
         try:
-            _read(snapshot, relation, statement, consumer, stop)
+            _read(snapshot, relation, statements, consumer, stop)
         except BaseException as exc:  # noqa: BLE001 (raised again by the caller's thread)
             failures.append(exc)
             stop.set()
 
-    pairs = list(zip(statements, consumers, strict=False))
-    threads = [threading.Thread(target=work, args=pair, daemon=True) for pair in pairs[1:]]
+    used = consumers[: statements.qsize()]
+    threads = [threading.Thread(target=work, args=(one,), daemon=True) for one in used[1:]]
     for thread in threads:
         thread.start()
     try:
-        work(*pairs[0])
+        work(used[0])
     finally:
         stop_now = bool(failures)
         if stop_now:
@@ -82,15 +87,19 @@ def _statements(
 ) -> list[sql.Composed]:
     if number == 1 or readers_for(relation) == 1:
         return [select_rows(relation, partitions=partitions)]
-    half = relation.pages // 2
+    starts = [relation.pages * n // _RANGES for n in range(_RANGES)]
     return [
-        select_rows(relation, partitions=partitions, pages=(0, half)),
-        select_rows(relation, partitions=partitions, pages=(half, None)),
+        select_rows(relation, partitions=partitions, pages=(start, end))
+        for start, end in zip(starts, [*starts[1:], None], strict=True)
     ]
 
 
 def _read(
-    snapshot: Snapshot, relation: Relation, statement: sql.Composed, consumer: Consumer, stop: threading.Event
+    snapshot: Snapshot,
+    relation: Relation,
+    statements: SimpleQueue[sql.Composed],
+    consumer: Consumer,
+    stop: threading.Event,
 ) -> None:
     schema = arrow_schema(list(relation.fields))
     try:
@@ -98,12 +107,13 @@ def _read(
             cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
             # The name is the server's own, hexadecimal and dashes; SET takes no parameter.
             cursor.execute(f"SET TRANSACTION SNAPSHOT '{snapshot.name}'")
-            cursor.execute(statement.as_string())
-            with cursor.fetch_record_batch() as reader:
-                for batch in reader:
-                    if stop.is_set():
-                        return
-                    consumer(_converted(batch, relation.fields, schema))
+            while (statement := _next(statements)) is not None:
+                cursor.execute(statement.as_string())
+                with cursor.fetch_record_batch() as reader:
+                    for batch in reader:
+                        if stop.is_set():
+                            return
+                        consumer(_converted(batch, relation.fields, schema))
     except _MisfitError as exc:
         raise example_of_misfit(snapshot, relation, exc.field) from exc
     except (dbapi.Error, OSError, pa.ArrowException) as exc:
@@ -112,6 +122,13 @@ def _read(
                 if one.unscaled and has_misfit(snapshot, relation, one):
                     raise example_of_misfit(snapshot, relation, one) from exc
         raise _translated(exc, relation) from exc
+
+
+def _next(statements: SimpleQueue[sql.Composed]) -> sql.Composed | None:
+    try:
+        return statements.get_nowait()
+    except Empty:
+        return None
 
 
 def _converted(batch: pa.RecordBatch, fields: Sequence[Field], schema: pa.Schema) -> pa.RecordBatch:
