@@ -78,6 +78,7 @@ def _tracked(stage: Stage, tracking: str) -> None:
 def _command(stage: Stage) -> None:
     """The whole command with nothing new."""
     environment = {**os.environ, "LEDGERVIEWS_DATABASE_URL": stage.server.url("bench")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's Python keeps what it compiled
     ours: list[float] = []
     python: list[float] = []
     inside: list[float] = []
