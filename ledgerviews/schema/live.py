@@ -87,6 +87,8 @@ class Live:
         printed_days: the function of single days.
         days: the body of that.
         missing: the parts of its rollup that are gone.
+        altered: what else of it is not as it was made, in words: its rollup, the function of single days, or
+            what it reads of the rollup itself.
         columns: in their order.
         comment: the relation's.
         indexes: all of them.
@@ -101,6 +103,7 @@ class Live:
     printed_days: str | None = None
     days: str | None = None
     missing: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
     comment: str | None = None
     indexes: tuple[Index, ...] = ()
@@ -189,7 +192,11 @@ def read(run: Run, specs: Mapping[str, Spec], found: Conditions, *, schema: str)
         {
             "schema_name": place[0],
             "relation_name": place[1],
-            "rollup": registered[place].rollup if place in registered else None,
+            **(
+                {"rollup": there.rollup, "unique_key": there.unique_key, "day": there.day}
+                if (there := registered.get(place)) is not None
+                else {}
+            ),
         }
         for place in sorted(wanted)
     ]
@@ -226,6 +233,7 @@ def _live(found: Mapping[str, Any], registered: Registered | None) -> Live:
         printed_days=found["printed_days"],
         days=found["days"],
         missing=tuple(found["missing"]),
+        altered=tuple(found["altered"]),
         columns=tuple(Column(*column) for column in found["columns"] or ()),
         comment=found["comment"],
         indexes=tuple(

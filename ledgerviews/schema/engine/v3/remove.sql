@@ -48,6 +48,7 @@ DROP FUNCTION ledgerviews.enlist_dependents();
 DROP FUNCTION ledgerviews.enlist_part(ledgerviews.staged, text, boolean);
 DROP FUNCTION ledgerviews.probed(text);
 DROP FUNCTION ledgerviews.probe();
+DROP FUNCTION ledgerviews.rollup_is_whole(oid, text, text[], text);
 DROP FUNCTION ledgerviews.path_beside(text);
 DROP FUNCTION ledgerviews.make_next(text);
 DROP FUNCTION ledgerviews.columns_of(oid);
