@@ -17,6 +17,7 @@ from ledgerviews.queries import query
 from .compare import unknown
 from .declare import Declared, compared
 from .difftext import written
+from .engine_look import in_words
 from .engine_versions import SCHEMA
 from .keys import located
 from .live import NEEDED_ENGINE
@@ -82,15 +83,20 @@ def diff(settings: Settings) -> Diff:
             " no privilege TEMPORARY), so that a definition that only reads otherwise shows as changed."
         )
     notes += [
-        f"{source} has lost its triggers: each refresh scans it. Run `ledgerviews tracking install`."
-        for source in found.state.untracked
+        f"{source}: {', '.join(amiss)}; each refresh recomputes all. Run `ledgerviews tracking install {source}`."
+        for source, amiss in found.state.untracked.items()
+    ]
+    notes += [
+        f"{line}, not as engine version {found.state.engine} makes it. `ledgerviews db revision -m TEXT` writes"
+        " a revision that makes it anew."
+        for line in in_words(found.altered)
     ]
     return Diff(
         differences=tuple(found.differences),
         steps=tuple(steps),
         text=written(found.differences, steps, relations, schema=settings.schema),
         notes=tuple(notes),
-        current=not found.differences and not pending and not found.state.untracked,
+        current=not (found.differences or pending or found.state.untracked or found.altered),
     )
 
 

@@ -133,14 +133,14 @@ class State:
         engine: the version of the engine; 0 for none.
         relations: by schema and name.
         sources: the spec of each tracked source, by ``schema.name``.
-        untracked: the sources whose triggers are gone.
+        untracked: the tracked sources whose triggers are not as they were put on, and which of them, in words.
         may_create: whether definitions can be printed under temporary names here.
     """
 
     engine: int
     relations: Mapping[Place, Live]
     sources: Mapping[str, Spec]
-    untracked: tuple[str, ...]
+    untracked: Mapping[str, tuple[str, ...]]
     may_create: bool
 
 
@@ -246,8 +246,8 @@ def _live(found: Mapping[str, Any], registered: Registered | None) -> Live:
     )
 
 
-def _sources(rows: Iterable[tuple[Any, ...]]) -> tuple[dict[str, Spec], tuple[str, ...]]:
-    """The specs of the tracked sources, and those whose triggers are gone."""
+def _sources(rows: Iterable[tuple[Any, ...]]) -> tuple[dict[str, Spec], dict[str, tuple[str, ...]]]:
+    """The specs of the tracked sources, and those whose triggers are not as they were put on."""
     found = {name: json.loads(text) for name, text in rows}
     specs: dict[str, Spec] = {}
     for name, row in found.items():
@@ -260,4 +260,4 @@ def _sources(rows: Iterable[tuple[Any, ...]]) -> tuple[dict[str, Spec], tuple[st
         if row["indexes"]:
             spec["indexes"] = row["indexes"]
         specs[name] = spec
-    return specs, tuple(name for name, row in found.items() if row["untracked"])
+    return specs, {name: tuple(row["amiss"]) for name, row in found.items() if row["amiss"]}

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from ledgerviews.config import Settings
 from ledgerviews.errors import DriftError
 from ledgerviews.models import demo
+from ledgerviews.queries import query
 from ledgerviews.schema import commands
-from ledgerviews.schema.diff import Diff, diff
+from ledgerviews.schema.diff import Diff, diff, runner
+from ledgerviews.schema.engine_functions import functions
+from ledgerviews.schema.engine_look import altered
+from ledgerviews.schema.engine_versions import script
+from ledgerviews.schema.live import conditions, read
 from tests import servers as pg
+from tests.replacing import TABLES, open_shop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
-
-    import psycopg
 
     Connect = Callable[[str], psycopg.Connection]
 
@@ -161,4 +167,137 @@ def test_a_published_mart_that_was_made_anew_is_told_and_mended(team: Team) -> N
 
     assert "--   differs in: rollup, comment, columns\n" in found.text
     assert f"-- public.{DAILY} is no plain SELECT of its rollup\n" in found.text
+    team.require_mended()
+
+
+EVENTS = "public.suggestion_events"
+
+
+@pytest.mark.parametrize(
+    ("alteration", "amiss"),
+    [
+        (f"DROP TRIGGER ledgerviews_update ON {EVENTS}", "ledgerviews_update is gone"),
+        (f"ALTER TABLE {EVENTS} DISABLE TRIGGER ledgerviews_delete", "ledgerviews_delete is disabled"),
+        (
+            f"ALTER TABLE {EVENTS} ENABLE TRIGGER ledgerviews_insert",
+            "ledgerviews_insert is not ENABLE ALWAYS",
+        ),
+        (
+            f"DROP TRIGGER ledgerviews_insert ON {EVENTS}; DROP TRIGGER ledgerviews_update ON {EVENTS};"
+            f" DROP TRIGGER ledgerviews_delete ON {EVENTS}",
+            "ledgerviews_delete is gone, ledgerviews_insert is gone, ledgerviews_update is gone",
+        ),
+    ],
+    ids=["gone", "disabled", "enabled", "all gone"],
+)
+def test_triggers_that_are_gone_or_disabled_are_told_and_put_on_again(
+    team: Team, alteration: str, amiss: str
+) -> None:
+    """Each is named, with the command that puts it on; the next revision does, too."""
+    team.connection.execute(alteration.encode())
+
+    found, checked = team.diff(), team.check()
+    text = team.mend()
+
+    assert (found.text, found.current) == ("", False)
+    assert found.notes == (
+        f"{EVENTS}: {amiss}; each refresh recomputes all. Run `ledgerviews tracking install {EVENTS}`.",
+    )
+    assert f"('ledgerviews_track_sources', '{EVENTS}: {amiss}')" in checked
+    assert f'op.ledgerviews_track_sources(["{EVENTS}"])' in text
+    team.require_mended()
+
+
+def test_the_triggers_of_partitions_are_looked_at(empty_url: str, connect: Connect) -> None:
+    """One that is disabled on a single partition is named with it."""
+    connection = connect(empty_url)
+    parted = TABLES.replace("id int PRIMARY KEY", "id int").replace(
+        "amount int NOT NULL\n);",
+        "amount int NOT NULL\n) PARTITION BY RANGE (placed_at);"
+        "CREATE TABLE public.early PARTITION OF public.orders FOR VALUES FROM (MINVALUE) TO ('2026-01-20');"
+        "CREATE TABLE public.late PARTITION OF public.orders FOR VALUES FROM ('2026-01-20') TO (MAXVALUE);",
+    )
+    open_shop(connection, empty_url, foreign=False, tables=parted)
+    untouched = tracked(empty_url)
+    connection.execute("ALTER TABLE public.late DISABLE TRIGGER ledgerviews_update")
+
+    assert untouched == {}
+    assert tracked(empty_url) == {"public.orders": ("ledgerviews_update on public.late is disabled",)}
+
+
+def tracked(url: str) -> Mapping[str, tuple[str, ...]]:
+    """Which triggers are not as they were put on."""
+    with psycopg.connect(url) as connection:
+        run = runner(connection)
+        return read(run, {}, conditions(run), schema="public").untracked
+
+
+@pytest.mark.parametrize("printed", ["printed", "NULL"], ids=["as printed", "made once more"])
+def test_the_engine_s_functions_are_those_of_the_frozen_files(
+    installed_url: str, connect: Connect, printed: str
+) -> None:
+    """Every function of the engine is known from its files, and stands as they make it."""
+    connection = connect(installed_url)
+    connection.execute(f"UPDATE ledgerviews.engine SET printed = {printed}".encode())
+    generated = r"_(track|day|link|changed|scan|rollup_days)\("
+    standing = {
+        row[0]
+        for row in connection.execute(query("engine_functions")).fetchall()
+        if not re.search(generated, row[0]) or row[0].startswith("utc_")
+    }
+
+    with psycopg.connect(installed_url) as other:
+        run = runner(other)
+        run("SET LOCAL search_path = pg_catalog, pg_temp", None)
+        found = altered(run, 3, may_create=True)
+
+    assert found == {}
+    assert standing == set(functions(script(0, 3)))
+
+
+@pytest.mark.parametrize(
+    ("alteration", "told"),
+    [
+        (
+            "CREATE OR REPLACE FUNCTION ledgerviews.doubt(seen jsonb, now jsonb) RETURNS text LANGUAGE sql"
+            " IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp RETURN NULL::text",
+            "doubt(jsonb, jsonb): body",
+        ),
+        (
+            "CREATE OR REPLACE FUNCTION ledgerviews.observe_sources() RETURNS void LANGUAGE plpgsql"
+            " SET search_path = pg_catalog, pg_temp AS $$BEGIN END$$",
+            "observe_sources(): body",
+        ),
+        (
+            "ALTER FUNCTION ledgerviews.apply(text, text, datemultirange) SECURITY DEFINER RESET search_path",
+            "apply(text, text, datemultirange): definer, settings",
+        ),
+        (
+            "ALTER FUNCTION ledgerviews.fill_nested(text, date, date) SET max_parallel_workers_per_gather = 4",
+            "fill_nested(text, date, date): settings",
+        ),
+        (
+            "ALTER FUNCTION ledgerviews.utc_day(timestamptz) VOLATILE PARALLEL UNSAFE STRICT",
+            "utc_day(timestamp with time zone): volatility, parallel, strict",
+        ),
+        ("DROP FUNCTION ledgerviews.grant_read(name)", "grant_read(name): gone"),
+    ],
+    ids=["parsed body", "body", "attributes", "settings", "volatility", "gone"],
+)
+def test_an_engine_function_that_was_altered_is_told_and_made_anew(
+    team: Team, alteration: str, told: str
+) -> None:
+    """It is named with what differs; the next revision makes it as its version's files have it."""
+    team.connection.execute(alteration.encode())
+
+    found, checked = team.diff(), team.check()
+    text = team.mend()
+
+    assert (found.text, found.current) == ("", False)
+    assert found.notes == (
+        f"ledgerviews.{told}, not as engine version 3 makes it. `ledgerviews db revision -m TEXT` writes a"
+        " revision that makes it anew.",
+    )
+    assert f"('ledgerviews_engine', 3, 'ledgerviews.{told}')" in checked
+    assert text.count("op.ledgerviews_engine(version=3, previous=3)") == 2
     team.require_mended()

@@ -82,6 +82,7 @@ ALTER TABLE ledgerviews.relation
     DROP COLUMN printed,
     DROP COLUMN printed_days,
     DROP COLUMN declared;
+ALTER TABLE ledgerviews.engine DROP COLUMN printed;
 ALTER FUNCTION ledgerviews.fill_nested(text, date, date) RESET max_parallel_workers_per_gather;
 ALTER FUNCTION ledgerviews.fill_nested(text, date, date) SET parallel_setup_cost = 100000;
 UPDATE ledgerviews.engine SET version = 2, installed_at = pg_catalog.now();
