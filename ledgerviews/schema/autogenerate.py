@@ -66,7 +66,7 @@ class FrozenReplaceOp(ReplaceOp):
 
 @dataclass(frozen=True)
 class FrozenEngineOp(EngineOp):
-    """The engine that a replacement needs, where it is not there, or its functions, where they were altered."""
+    """The engine that a replacement needs, where it is not there, or its functions made anew."""
 
     altered: tuple[str, ...] = ()
 
@@ -144,11 +144,11 @@ def _operations(
             for one in found.differences
         )
         own.append(FrozenReplaceOp(before, after, told, _contract(found, wanted) if packaged else ""))
-    lost = {source: amiss for source, amiss in found.state.untracked.items() if source in found.specs}
+    lost = {source: what for source, what in found.state.untracked.items() if source in found.specs}
     last: list[ops.MigrateOperation] = []
     if lost:
-        told = tuple(f"{source}: {', '.join(amiss)}" for source, amiss in lost.items())
-        last.append(FrozenTrackOp(list(lost), track=True, amiss=told))
+        amiss = tuple(f"{source}: {', '.join(what)}" for source, what in lost.items())
+        last.append(FrozenTrackOp(list(lost), track=True, amiss=amiss))
     return [*engine], own, last
 
 

@@ -1,4 +1,4 @@
-"""The functions of an engine version as its frozen SQL makes them, and in what those that stand differ. Pure."""
+"""The functions of an engine version as its frozen SQL makes them, and in what others differ. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ _STATEMENT = re.compile(
     re.MULTILINE,
 )
 _BODY = re.compile(r"^(?:AS (?P<tag>\$\w*\$)|BEGIN ATOMIC$|RETURN )", re.MULTILINE)
-_COMMENT = re.compile(r"^COMMENT ON (?:FUNCTION|PROCEDURE) ledgerviews\.\w+\(.*?';$", re.MULTILINE | re.DOTALL)
+_COMMENT = re.compile(
+    r"^COMMENT ON (?:FUNCTION|PROCEDURE) ledgerviews\.\w+\(.*?';$", re.MULTILINE | re.DOTALL
+)
 _COMMA = re.compile(r",(?=(?:[^']*'[^']*')*[^']*$)")
 _SETTING = re.compile(r"^SET (\w+) = (.+)$", re.MULTILINE)
 _VOLATILITY = {"IMMUTABLE": "i", "STABLE": "s"}
@@ -56,7 +58,7 @@ class Function:
     def anew(self) -> str:
         """The statements that put it over whatever stands under its name."""
         lines = [self.statement.replace("CREATE ", "CREATE OR REPLACE ", 1)]
-        made = {name: value for name, value in _settings(self.statement)}
+        made = dict(_settings(self.statement))
         for name in sorted(made.keys() | self.attributes["settings"].keys()):
             value = self.attributes["settings"].get(name)
             if value != made.get(name):

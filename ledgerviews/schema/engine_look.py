@@ -1,4 +1,4 @@
-"""Whether the engine's functions stand as the frozen SQL of its version makes them, read without touching them."""
+"""Whether the engine's functions stand as the frozen SQL of its version makes them; touches none of them."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def altered(run: Run, version: int, *, may_create: bool) -> dict[str, tuple[str,
     """
     wanted = functions(engine_versions.script(0, version))
     standing = {row[0]: (json.loads(row[1]), row[2]) for row in run(query("engine_functions"), None)}
-    found = {}
-    in_question = []
+    found: dict[str, tuple[str, ...]] = {}
+    in_question: list[Function] = []
     for signature, function in wanted.items():
         attributes, as_printed = standing.get(signature, (None, False))
         if told := differing(function, attributes):
@@ -40,7 +40,7 @@ def altered(run: Run, version: int, *, may_create: bool) -> dict[str, tuple[str,
         elif function.atomic and not as_printed:
             in_question.append(function)
     if in_question and may_create:
-        found |= {signature: ("body",) for signature in _other_bodies(run, in_question)}
+        found |= dict.fromkeys(_other_bodies(run, in_question), ("body",))
     return {signature: found[signature] for signature in wanted if signature in found}
 
 
@@ -54,15 +54,22 @@ def _other_bodies(run: Run, in_question: Sequence[Function]) -> list[str]:
     run("SAVEPOINT ledgerviews_functions", None)
     try:
         for function in in_question:
-            run("SAVEPOINT ledgerviews_one", None)
-            try:
-                run(function.temporary(), None)
-            except Exception as exc:
-                # It needs something that is gone, which is told by itself.
-                if not is_about_the_text(exc):
-                    raise
-                run("ROLLBACK TO SAVEPOINT ledgerviews_one", None)
-            run("RELEASE SAVEPOINT ledgerviews_one", None)
+            _make(run, function.temporary())
+        # What was printed need not come back as it went, and what was restored from a dump was made from it.
+        for _, definition in run(query("other_bodies"), None):
+            _make(run, definition)
         return [row[0] for row in run(query("other_bodies"), None)]
     finally:
         run("ROLLBACK TO SAVEPOINT ledgerviews_functions", None)
+
+
+def _make(run: Run, statement: str) -> None:
+    """Make a function, unless it needs something that is gone, which is told by itself."""
+    run("SAVEPOINT ledgerviews_one", None)
+    try:
+        run(statement, None)
+    except Exception as exc:
+        if not is_about_the_text(exc):
+            raise
+        run("ROLLBACK TO SAVEPOINT ledgerviews_one", None)
+    run("RELEASE SAVEPOINT ledgerviews_one", None)

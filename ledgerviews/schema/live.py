@@ -133,7 +133,7 @@ class State:
         engine: the version of the engine; 0 for none.
         relations: by schema and name.
         sources: the spec of each tracked source, by ``schema.name``.
-        untracked: the tracked sources whose triggers are not as they were put on, and which of them, in words.
+        untracked: the tracked sources whose triggers are not as they were put on, and what became of them.
         may_create: whether definitions can be printed under temporary names here.
     """
 

@@ -84,12 +84,13 @@ def require(specs: Specs, side: str) -> None:
                 f"The spec of {key} in {side} has the kind {kind!r}; nothing was changed.",
                 hint=f"A kind is one of: {', '.join(_NEEDED)}.",
             )
-        needed = ("kind",) if kind is None else _NEEDED[kind]
+        needed: tuple[str, ...] = ("kind",) if kind is None else _NEEDED[kind]
         if kind != "source" and spec.get("day") is not None:
             needed += _NEEDED_BY_DAY
         if lacking := [name for name in needed if not spec.get(name)]:
             raise UsageError(
-                f"The spec of {key} in {side} has no {' and no '.join(map(repr, lacking))}; nothing was changed.",
+                f"The spec of {key} in {side} has no {' and no '.join(map(repr, lacking))};"
+                " nothing was changed.",
                 hint="Add it to the revision, as `ledgerviews db revision` writes it.",
             )
 
