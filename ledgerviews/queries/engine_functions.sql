@@ -1,4 +1,4 @@
--- The functions in the schema ledgerviews: name and types, attributes, and whether a parsed body is printed as at first.
+-- The functions in the schema ledgerviews: name and types, attributes, whether a parsed body is printed as at first.
 SELECT
     f.proname || '(' || pg_catalog.oidvectortypes(f.proargtypes) || ')' AS signature,
     pg_catalog.jsonb_build_object(
@@ -12,10 +12,13 @@ SELECT
         'settings', COALESCE(pg_catalog.to_jsonb(f.proconfig), '[]'),
         'body', CASE WHEN f.prosqlbody IS NULL THEN pg_catalog.md5(f.prosrc) END
     )::text AS attributes,
-    pg_catalog.md5(pg_catalog.pg_get_function_sqlbody(f.oid))
-    IS NOT DISTINCT FROM pg_catalog.to_jsonb(e.*) #>> ARRAY[
-        'printed', f.proname || '(' || pg_catalog.oidvectortypes(f.proargtypes) || ')'
-    ] AS as_printed
+    COALESCE(
+        pg_catalog.md5(pg_catalog.pg_get_function_sqlbody(f.oid))
+        = pg_catalog.to_jsonb(e.*) -> 'printed' ->> (
+            f.proname || '(' || pg_catalog.oidvectortypes(f.proargtypes) || ')'
+        ),
+        FALSE
+    ) AS as_printed
 FROM pg_catalog.pg_proc AS f
 INNER JOIN pg_catalog.pg_language AS l ON f.prolang = l.oid
 CROSS JOIN ledgerviews.engine AS e

@@ -54,19 +54,22 @@ SELECT
             ARRAY[
                 -- PostgreSQL 16 and later leave out an alias that nothing needs.
                 CASE
-                    WHEN c.relkind = 'm' AND t.oid IS NOT NULL AND pg_catalog.pg_get_viewdef(c.oid, FALSE) NOT IN (
-                        SELECT
-                            ' SELECT '
-                            || pg_catalog.string_agg(
-                                q.prefix || pg_catalog.quote_ident(a.attname), E',\n    ' ORDER BY a.attnum
-                            )
-                            || E'\n   FROM ledgerviews.' || pg_catalog.quote_ident(t.relname) || ' r;'
-                        FROM pg_catalog.pg_attribute AS a
-                        CROSS JOIN (VALUES ('r.'), ('')) AS q (prefix)
-                        WHERE a.attrelid = c.oid AND a.attnum > 0
-                        GROUP BY q.prefix
-                    ) THEN pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname)
-                        || ' is no plain SELECT of its rollup'
+                    WHEN
+                        c.relkind = 'm' AND t.oid IS NOT NULL AND pg_catalog.pg_get_viewdef(c.oid, FALSE) NOT IN (
+                            SELECT
+                                ' SELECT '
+                                || pg_catalog.string_agg(
+                                    q.prefix || pg_catalog.quote_ident(a.attname), E',\n    ' ORDER BY a.attnum
+                                )
+                                || E'\n   FROM ledgerviews.' || pg_catalog.quote_ident(t.relname) || ' r;'
+                            FROM pg_catalog.pg_attribute AS a
+                            CROSS JOIN (VALUES ('r.'), ('')) AS q (prefix)
+                            WHERE a.attrelid = c.oid AND a.attnum > 0
+                            GROUP BY q.prefix
+                        )
+                        THEN
+                            pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname)
+                            || ' is no plain SELECT of its rollup'
                 END,
                 CASE
                     WHEN (
@@ -92,16 +95,22 @@ SELECT
                                 ', ',
                                 CASE WHEN NOT f.prosecdef THEN 'SECURITY INVOKER' END,
                                 CASE f.provolatile WHEN 'i' THEN 'IMMUTABLE' WHEN 'v' THEN 'VOLATILE' END,
-                                CASE f.proparallel WHEN 's' THEN 'PARALLEL SAFE' WHEN 'r' THEN 'PARALLEL RESTRICTED' END,
+                                CASE f.proparallel
+                                    WHEN 's' THEN 'PARALLEL SAFE'
+                                    WHEN 'r' THEN 'PARALLEL RESTRICTED'
+                                END,
                                 CASE WHEN f.proisstrict THEN 'STRICT' END,
                                 CASE WHEN f.proleakproof THEN 'LEAKPROOF' END,
                                 CASE
                                     WHEN f.proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp']
-                                        THEN 'SET ' || COALESCE(pg_catalog.array_to_string(f.proconfig, ' SET '), 'nothing')
+                                        THEN
+                                            'SET '
+                                            || COALESCE(pg_catalog.array_to_string(f.proconfig, ' SET '), 'nothing')
                                 END,
                                 CASE
                                     WHEN f.proowner <> t.relowner
-                                        THEN 'owned by ' || pg_catalog.pg_get_userbyid(f.proowner) || ', not by '
+                                        THEN
+                                            'owned by ' || pg_catalog.pg_get_userbyid(f.proowner) || ', not by '
                                             || pg_catalog.pg_get_userbyid(t.relowner) || ' as its rollup'
                                 END
                             ), ''
@@ -167,7 +176,11 @@ SELECT
             ) AS g
         )
     )::text AS found
-FROM pg_catalog.json_to_recordset(%(wanted)s::json) AS w (schema_name text, relation_name text, rollup text, unique_key text[], day text)
+FROM
+    pg_catalog.json_to_recordset(%(wanted)s::json)
+        AS w (
+            schema_name text, relation_name text, rollup text, unique_key text[], day text
+        )
 INNER JOIN pg_catalog.pg_namespace AS n ON w.schema_name = n.nspname
 INNER JOIN pg_catalog.pg_class AS c ON n.oid = c.relnamespace AND w.relation_name = c.relname
 LEFT JOIN pg_catalog.pg_namespace AS l ON l.nspname = 'ledgerviews'

@@ -1,4 +1,4 @@
--- The sources as they were declared when their revision ran, and which of the triggers that were put on do not stand so.
+-- The sources as they were declared when their revision ran, and which of their triggers are not as they were put on.
 SELECT
     s.source,
     pg_catalog.jsonb_build_object(
