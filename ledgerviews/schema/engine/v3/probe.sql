@@ -78,7 +78,7 @@ CREATE FUNCTION ledgerviews.rollup_is_whole(relation oid, rollup text, unique_ke
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 SET quote_all_identifiers = off
-BEGIN ATOMIC
+AS $body$
 SELECT COALESCE((
     SELECT
         ledgerviews.columns_of(t.oid) = ledgerviews.columns_of(h.oid)
@@ -115,7 +115,7 @@ SELECT COALESCE((
     JOIN pg_catalog.pg_proc AS f ON f.pronamespace = t.relnamespace AND f.proname = t.relname || '_days'
     WHERE t.oid = pg_catalog.to_regclass(pg_catalog.format('ledgerviews.%I', rollup_is_whole.rollup)) AND f.prosqlbody IS NOT NULL
 ), false);
-END;
+$body$;
 COMMENT ON FUNCTION ledgerviews.rollup_is_whole(oid, text, text[], text) IS
 'Whether a rollup, its indexes, its function of single days and what its materialized view reads of it are as they were made.';
 
