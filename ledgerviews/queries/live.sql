@@ -55,13 +55,15 @@ SELECT
                 -- PostgreSQL 16 and later leave out an alias that nothing needs.
                 CASE
                     WHEN
-                        c.relkind = 'm' AND t.oid IS NOT NULL AND pg_catalog.pg_get_viewdef(c.oid, FALSE) NOT IN (
+                        c.relkind = 'm' AND t.oid IS NOT NULL
+                        -- Without the semicolon.
+                        AND pg_catalog.left(pg_catalog.pg_get_viewdef(c.oid, FALSE), -1) NOT IN (
                             SELECT
                                 ' SELECT '
                                 || pg_catalog.string_agg(
                                     q.prefix || pg_catalog.quote_ident(a.attname), E',\n    ' ORDER BY a.attnum
                                 )
-                                || E'\n   FROM ledgerviews.' || pg_catalog.quote_ident(t.relname) || ' r;'
+                                || E'\n   FROM ledgerviews.' || pg_catalog.quote_ident(t.relname) || ' r'
                             FROM pg_catalog.pg_attribute AS a
                             CROSS JOIN (VALUES ('r.'), ('')) AS q (prefix)
                             WHERE a.attrelid = c.oid AND a.attnum > 0

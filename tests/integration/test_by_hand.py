@@ -137,7 +137,8 @@ def test_a_rollup_that_was_altered_is_told_and_mended(team: Team, alteration: st
     assert f"-- public.{DAILY} (materialized view): rebuild and swap" in found.text
     assert "rollup\n--   locks" in found.text
     assert f"-- {told}\n" in found.text
-    assert f"('change', '{DAILY}', 'rollup')" in checked
+    assert f"('change', '{DAILY}', " in checked
+    assert "'rollup')" in checked
     assert "op.ledgerviews_replace(views_before, views_after)" in text
     team.require_mended()
 
