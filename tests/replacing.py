@@ -153,9 +153,11 @@ def replace(url: str, before: Mapping[str, Any], after: Mapping[str, Any], **set
     )
 
 
-def open_shop(connection: psycopg.Connection, url: str, *, foreign: bool = True) -> None:
+def open_shop(
+    connection: psycopg.Connection, url: str, *, foreign: bool = True, tables: str = TABLES
+) -> None:
     """Tables, engine, relations filled and, with foreign, what a team built on them."""
-    connection.execute(TABLES.encode())
+    connection.execute(tables.encode())
     connection.execute("CREATE SCHEMA IF NOT EXISTS ledgerviews")
     operate(url, lambda operations: operations.ledgerviews_engine(version=3, previous=0))  # type: ignore[attr-defined]
     replace(url, {}, SHOP)

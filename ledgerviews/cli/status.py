@@ -16,13 +16,15 @@ from ledgerviews.errors import EXIT_DRIFT, EXIT_OK
 def status(*, as_json: bool) -> int:
     """Show each published relation and source: rows, last refresh, definition; tracking, what is missing.
 
-    Reads only. Exit code 4 says that code and database differ: a migration is pending, or a definition
-    changed. What only makes refreshes slower is said on standard error, and leaves 0.
+    Reads only. Exit code 4 says that code and database differ: a migration is pending, or `ledgerviews diff`
+    shows something. What only makes refreshes slower is said on standard error, and leaves 0.
     """
     from ledgerviews.refresh.status import status as read  # noqa: PLC0415 (loads the database driver)
+    from ledgerviews.schema.standing import standing  # noqa: PLC0415 (loads Alembic)
 
     with output.json_failure("status", as_json=as_json):
-        state = read(Settings.from_environment())
+        settings = Settings.from_environment()
+        state = read(settings, standing(settings))
     if as_json:
         output.print_json("status", {"current": state.current, **asdict(state)})
         return EXIT_OK if state.current else EXIT_DRIFT

@@ -1,4 +1,4 @@
--- The published relations as installed: what stands there now, their last refresh, and what was declared.
+-- The published relations as installed: what stands there now, and their last refresh.
 SELECT
     r.schema_name,
     r.relation_name,
@@ -8,24 +8,12 @@ SELECT
     CASE WHEN c.relkind = 'm' THEN pg_catalog.pg_total_relation_size(c.oid) END AS size_bytes,
     v.unique_index IS NOT NULL AS has_unique_index,
     x.finished_at AS last_refresh,
-    pg_catalog.to_jsonb(r.*) #>> '{declared,exact}' IS NOT NULL AS entity,
-    r.definition,
-    r.unique_key,
-    pg_catalog.obj_description(c.oid, 'pg_class') AS comment,
-    a.columns,
-    a.comments
+    pg_catalog.to_jsonb(r.*) #>> '{declared,exact}' IS NOT NULL AS entity
 FROM ledgerviews.relation AS r
 LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = r.schema_name
 LEFT JOIN pg_catalog.pg_class AS c
     ON c.relnamespace = n.oid AND c.relname = r.relation_name
 LEFT JOIN ledgerviews.materialized_view AS v ON c.oid = v.relation
-LEFT JOIN LATERAL (
-    SELECT
-        pg_catalog.array_agg(t.attname::text ORDER BY t.attnum) AS columns,
-        pg_catalog.array_agg(pg_catalog.col_description(c.oid, t.attnum) ORDER BY t.attnum) AS comments
-    FROM pg_catalog.pg_attribute AS t
-    WHERE t.attrelid = c.oid AND t.attnum > 0 AND NOT t.attisdropped
-) AS a ON TRUE
 LEFT JOIN LATERAL (
     SELECT l.finished_at
     FROM ledgerviews.run_relation AS l

@@ -31,7 +31,7 @@ def aspects_of(  # noqa: C901, PLR0912, PLR0913, PLR0917 (one line for each thin
         yield "reads" if same_text(spec, live) else "definition"
     elif spec.get("day") and [c.name for c in live.columns] != list(spec["columns"]):
         yield "definition"
-    if live.missing:
+    if live.missing or live.altered:
         yield "rollup"
     if there is None and "." not in key:
         yield "registration"

@@ -20,6 +20,7 @@ from ledgerviews.errors import LedgerviewsError
 
 from .compare import DROP
 from .declare import INFO, Comparison, Declared, compared
+from .engine_look import in_words
 from .engine_versions import SCHEMA
 from .execute import SETTINGS
 from .freeze import frozen, literal
@@ -65,20 +66,24 @@ class FrozenReplaceOp(ReplaceOp):
 
 @dataclass(frozen=True)
 class FrozenEngineOp(EngineOp):
-    """The engine that a replacement needs, where it is not there."""
+    """The engine that a replacement needs, where it is not there, or its functions made anew."""
+
+    altered: tuple[str, ...] = ()
 
     def reverse(self) -> FrozenEngineOp:
         """The way back."""
-        return FrozenEngineOp(self.previous or 0, self.version)
+        return FrozenEngineOp(self.previous or 0, self.version, self.altered)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """What ``alembic check`` prints."""
-        return ("ledgerviews_engine", self.version)
+        return ("ledgerviews_engine", self.version, *self.altered)
 
 
 @dataclass(frozen=True)
 class FrozenTrackOp(TrackSourcesOp):
-    """Triggers on sources that have lost theirs; they stay on the way back."""
+    """Triggers on sources of which some are gone or disabled; they stay on the way back."""
+
+    amiss: tuple[str, ...] = ()
 
     def reverse(self) -> FrozenTrackOp:
         """The way back."""
@@ -86,7 +91,7 @@ class FrozenTrackOp(TrackSourcesOp):
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """What ``alembic check`` prints."""
-        return ("ledgerviews_track_sources", *self.sources)
+        return ("ledgerviews_track_sources", *self.amiss)
 
 
 @comparators.dispatch_for("schema", **_FIRST)
@@ -122,7 +127,9 @@ def _operations(
     if not found.specs and not version:
         return [], [], []
     engine = [FrozenEngineOp(ENGINE_VERSION, version)] if version < ENGINE_VERSION else []
-    if engine and version:
+    if found.altered:
+        engine = [FrozenEngineOp(version, version, tuple(in_words(found.altered)))]
+    if engine and version and not found.altered:
         # An older registry does not tell what was installed; the next revision compares.
         return [*engine], [], []
     before, after = views(found.differences)
@@ -137,10 +144,11 @@ def _operations(
             for one in found.differences
         )
         own.append(FrozenReplaceOp(before, after, told, _contract(found, wanted) if packaged else ""))
-    lost = [source for source in found.state.untracked if source in found.specs]
+    lost = {source: what for source, what in found.state.untracked.items() if source in found.specs}
     last: list[ops.MigrateOperation] = []
     if lost:
-        last.append(FrozenTrackOp(lost, track=True))
+        amiss = tuple(f"{source}: {', '.join(what)}" for source, what in lost.items())
+        last.append(FrozenTrackOp(list(lost), track=True, amiss=amiss))
     return [*engine], own, last
 
 

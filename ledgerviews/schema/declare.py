@@ -12,6 +12,8 @@ from ledgerviews.errors import DriftError
 from ledgerviews.queries import query
 
 from .compare import differences, in_question
+from .engine_look import altered
+from .engine_versions import LATEST
 from .live import NEEDED_ENGINE, conditions, read
 from .normal import normalized
 from .specs import declared
@@ -52,11 +54,19 @@ class Declared:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What was found: the specs, the state, and what differs between them."""
+    """What was found.
+
+    Attributes:
+        specs: what is declared.
+        state: what stands.
+        differences: what differs between them.
+        altered: the engine's functions that are not as its version makes them, and in what.
+    """
 
     specs: dict[str, Spec]
     state: State
     differences: list[Difference]
+    altered: dict[str, tuple[str, ...]]
 
 
 def declare(
@@ -102,6 +112,8 @@ def compared(run: Run, wanted: Declared) -> Comparison:
         asked = in_question(specs, state, schema=wanted.schema) if here.may_create else {}
         normals = normalized(run, asked, schema=wanted.schema, search_path=here.search_path) if asked else {}
         found = differences(specs, state, normals, schema=wanted.schema, ours=wanted.ours)
+        known = NEEDED_ENGINE <= here.engine <= LATEST
+        changed = altered(run, here.engine, may_create=here.may_create) if known else {}
     finally:
         run("ROLLBACK TO SAVEPOINT ledgerviews_look", None)
-    return Comparison(specs=specs, state=state, differences=found)
+    return Comparison(specs=specs, state=state, differences=found, altered=changed)

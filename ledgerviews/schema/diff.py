@@ -17,6 +17,7 @@ from ledgerviews.queries import query
 from .compare import unknown
 from .declare import Declared, compared
 from .difftext import written
+from .engine_look import in_words
 from .engine_versions import SCHEMA
 from .keys import located
 from .live import NEEDED_ENGINE
@@ -42,6 +43,7 @@ class Diff:
         steps: what it would take.
         text: all of it as SQL; empty where nothing differs.
         notes: what could not be compared here, and what else keeps the database from being as declared.
+        altered: those of the notes that are on functions of the engine that were altered.
         current: whether nothing differs and no migration is pending.
     """
 
@@ -49,6 +51,7 @@ class Diff:
     steps: tuple[Step, ...]
     text: str
     notes: tuple[str, ...]
+    altered: tuple[str, ...]
     current: bool
 
 
@@ -82,15 +85,22 @@ def diff(settings: Settings) -> Diff:
             " no privilege TEMPORARY), so that a definition that only reads otherwise shows as changed."
         )
     notes += [
-        f"{source} has lost its triggers: each refresh scans it. Run `ledgerviews tracking install`."
-        for source in found.state.untracked
+        f"{source}: {', '.join(amiss)}; each refresh recomputes all."
+        f" Run `ledgerviews tracking install {source}`."
+        for source, amiss in found.state.untracked.items()
+    ]
+    altered = [
+        f"{line}, not as engine version {found.state.engine} makes it."
+        " `ledgerviews db revision -m TEXT` writes a revision that makes it anew."
+        for line in in_words(found.altered)
     ]
     return Diff(
         differences=tuple(found.differences),
         steps=tuple(steps),
         text=written(found.differences, steps, relations, schema=settings.schema),
-        notes=tuple(notes),
-        current=not found.differences and not pending and not found.state.untracked,
+        notes=(*notes, *altered),
+        altered=tuple(altered),
+        current=not (found.differences or pending or found.state.untracked or found.altered),
     )
 
 

@@ -122,6 +122,7 @@ def _definition(one: Difference, before: Spec, after: Spec) -> Iterator[str]:
         )
     for part in one.live.missing if one.live is not None else ():
         yield f"-- ledgerviews.{part} is gone"
+    yield from (f"-- {line}" for line in (one.live.altered if one.live is not None else ()))
 
 
 def _unified(old: str, new: str, name: str) -> Iterator[str]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from ledgerviews.config import ENGINE_VERSION
 from ledgerviews.errors import UsageError
 
+from .engine_functions import functions
+
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
@@ -37,6 +39,7 @@ _UP = {
         "v3/decide.sql",
         "v3/swap.sql",
         "v3/release.sql",
+        "v3/printed.sql",
     ),
 }
 _DOWN = {
@@ -48,18 +51,32 @@ LATEST = ENGINE_VERSION
 
 
 def script(previous: int, version: int) -> str:
-    """The SQL that takes a database from one engine version to another; 0 is no engine."""
+    """The SQL that takes a database from one engine version to another; 0 is no engine.
+
+    From a version to itself it makes the functions anew, whatever became of them.
+    """
     for number in (previous, version):
         if not 0 <= number <= LATEST:
             raise UsageError(
                 f"There is no engine version {number}; this package has 1 to {LATEST}.",
                 hint="Upgrade the package ledgerviews, or name a version that it has.",
             )
-    if version >= previous:
+    if version == previous:
+        return _anew(version)
+    if version > previous:
         parts = [part for number in range(previous + 1, version + 1) for part in _UP[number]]
     else:
         parts = [part for number in range(previous, version, -1) for part in _DOWN[number]]
     return "\n".join(_file(part).read_text(encoding="utf-8") for part in parts)
+
+
+def _anew(version: int) -> str:
+    if not version:
+        return ""
+    made = [function.anew() for function in functions(script(0, version)).values()]
+    # What is printed of them may be remembered, too.
+    last = [_file(part).read_text(encoding="utf-8") for part in _UP[version] if part.endswith("/printed.sql")]
+    return "\n".join([*made, *last])
 
 
 def _file(part: str) -> Traversable:

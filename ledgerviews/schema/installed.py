@@ -34,7 +34,10 @@ def installed(after: Spec | None, live: Live, state: State, *, schema: str, sett
     comments = {column.name: column.comment for column in live.columns if column.comment is not None}
     if live.comment is not None and (after is None or "comment" in after):
         spec["comment"] = live.comment
-    if comments and (after is None or "columns" in after):
+    if there is not None and there.day is not None:
+        # What reads the rollup is made of these: one without a comment is a column, too.
+        spec["columns"] = {column.name: column.comment or "" for column in live.columns}
+    elif comments and (after is None or "columns" in after):
         spec["columns"] = comments
     spec["reads"] = _published_reads(spec["definition"], live, state, schema)
     if there is not None:

@@ -87,6 +87,8 @@ class Live:
         printed_days: the function of single days.
         days: the body of that.
         missing: the parts of its rollup that are gone.
+        altered: what else of it is not as it was made, in words: its rollup, the function of single days, or
+            what it reads of the rollup itself.
         columns: in their order.
         comment: the relation's.
         indexes: all of them.
@@ -101,6 +103,7 @@ class Live:
     printed_days: str | None = None
     days: str | None = None
     missing: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
     comment: str | None = None
     indexes: tuple[Index, ...] = ()
@@ -130,14 +133,14 @@ class State:
         engine: the version of the engine; 0 for none.
         relations: by schema and name.
         sources: the spec of each tracked source, by ``schema.name``.
-        untracked: the sources whose triggers are gone.
+        untracked: the tracked sources whose triggers are not as they were put on, and what became of them.
         may_create: whether definitions can be printed under temporary names here.
     """
 
     engine: int
     relations: Mapping[Place, Live]
     sources: Mapping[str, Spec]
-    untracked: tuple[str, ...]
+    untracked: Mapping[str, tuple[str, ...]]
     may_create: bool
 
 
@@ -189,7 +192,11 @@ def read(run: Run, specs: Mapping[str, Spec], found: Conditions, *, schema: str)
         {
             "schema_name": place[0],
             "relation_name": place[1],
-            "rollup": registered[place].rollup if place in registered else None,
+            **(
+                {"rollup": there.rollup, "unique_key": there.unique_key, "day": there.day}
+                if (there := registered.get(place)) is not None
+                else {}
+            ),
         }
         for place in sorted(wanted)
     ]
@@ -226,6 +233,7 @@ def _live(found: Mapping[str, Any], registered: Registered | None) -> Live:
         printed_days=found["printed_days"],
         days=found["days"],
         missing=tuple(found["missing"]),
+        altered=tuple(found["altered"]),
         columns=tuple(Column(*column) for column in found["columns"] or ()),
         comment=found["comment"],
         indexes=tuple(
@@ -238,8 +246,8 @@ def _live(found: Mapping[str, Any], registered: Registered | None) -> Live:
     )
 
 
-def _sources(rows: Iterable[tuple[Any, ...]]) -> tuple[dict[str, Spec], tuple[str, ...]]:
-    """The specs of the tracked sources, and those whose triggers are gone."""
+def _sources(rows: Iterable[tuple[Any, ...]]) -> tuple[dict[str, Spec], dict[str, tuple[str, ...]]]:
+    """The specs of the tracked sources, and those whose triggers are not as they were put on."""
     found = {name: json.loads(text) for name, text in rows}
     specs: dict[str, Spec] = {}
     for name, row in found.items():
@@ -252,4 +260,4 @@ def _sources(rows: Iterable[tuple[Any, ...]]) -> tuple[dict[str, Spec], tuple[st
         if row["indexes"]:
             spec["indexes"] = row["indexes"]
         specs[name] = spec
-    return specs, tuple(name for name, row in found.items() if row["untracked"])
+    return specs, {name: tuple(row["amiss"]) for name, row in found.items() if row["amiss"]}

@@ -134,7 +134,7 @@ class _Maker:
             for read in reads:
                 self._rename(self._made[read], shown=False)
         except Exception as exc:
-            if (state := _state(exc)) is None or state[:2] not in _TEXT_IS_WRONG:
+            if not is_about_the_text(exc):
                 raise
             self._run("ROLLBACK TO SAVEPOINT ledgerviews_one", None)
             for read in reads:
@@ -208,7 +208,7 @@ class _Maker:
                         None,
                     )
             except Exception as exc:
-                if (state := _state(exc)) is None or state[:2] not in _TEXT_IS_WRONG:
+                if not is_about_the_text(exc):
                     raise
                 self._run("ROLLBACK TO SAVEPOINT ledgerviews_one", None)
             self._run("RELEASE SAVEPOINT ledgerviews_one", None)
@@ -251,9 +251,10 @@ class _Maker:
 _TEXT_IS_WRONG = frozenset({"42", "22", "0A", "2B", "54", "3F", "21"})
 
 
-def _state(exc: Exception) -> str | None:
-    """The SQLSTATE of psycopg's and psycopg2's errors."""
-    return getattr(exc, "sqlstate", None) or getattr(exc, "pgcode", None)
+def is_about_the_text(exc: Exception) -> bool:
+    """Whether an error of psycopg or psycopg2 says that a statement cannot be run as it is written."""
+    state = getattr(exc, "sqlstate", None) or getattr(exc, "pgcode", None)
+    return state is not None and state[:2] in _TEXT_IS_WRONG
 
 
 def _message(exc: Any) -> str:

@@ -98,6 +98,8 @@ def script(
     before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]], *, settings: Settings
 ) -> str:
     """The SQL of a replacement, which runs in the driver and in psql alike. Pure."""
+    staging.require(before, "views_before")
+    staging.require(after, "views_after")
     items = staging.plan(before, after, schema=settings.schema)
     known = {(item.schema, item.name) for item in items if item.spec is not None}
     were, shall = staging.sources(before), staging.sources(after)

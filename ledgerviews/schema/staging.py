@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     Specs = Mapping[str, Spec]
 
 _DECLARED = ("indexes", "options", "grants", "owner", "with_data")
+_NEEDED = {"view": ("definition",), "materialized view": ("definition",), "source": ("day",)}
+_NEEDED_BY_DAY = ("day_definition", "columns", "unique_key")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,31 @@ def plan(before: Specs, after: Specs, *, schema: str) -> list[Staged]:
         if name not in after and name not in renamed.values()
     ]
     return _ordered(staged, schema) + gone
+
+
+def require(specs: Specs, side: str) -> None:
+    """Raise UsageError where a spec lacks what it cannot do without: in a revision that was edited by hand.
+
+    Args:
+        specs: by key.
+        side: where they come from, for the error.
+    """
+    for key, spec in specs.items():
+        kind = spec.get("kind")
+        if kind is not None and kind not in _NEEDED:
+            raise UsageError(
+                f"The spec of {key} in {side} has the kind {kind!r}; nothing was changed.",
+                hint=f"A kind is one of: {', '.join(_NEEDED)}.",
+            )
+        needed: tuple[str, ...] = ("kind",) if kind is None else _NEEDED[kind]
+        if kind != "source" and spec.get("day") is not None:
+            needed += _NEEDED_BY_DAY
+        if lacking := [name for name in needed if not spec.get(name)]:
+            raise UsageError(
+                f"The spec of {key} in {side} has no {' and no '.join(map(repr, lacking))};"
+                " nothing was changed.",
+                hint="Add it to the revision, as `ledgerviews db revision` writes it.",
+            )
 
 
 def sources(specs: Specs) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from tests import servers as pg
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     Connect = Callable[[str], psycopg.Connection]
 
@@ -278,28 +280,91 @@ def test_status_tells_what_differs(installed_url: str, connect: Connect, run_cli
     """A changed definition, a dropped or missing relation and index are named; exit code 4."""
     connection = connect(installed_url)
     connection.execute(
-        """UPDATE ledgerviews.relation SET definition = 'SELECT 1'
-           WHERE relation_name = 'mart_suggestions_daily';
+        """COMMENT ON COLUMN public.mart_suggestions_daily.events IS 'x';
            DROP INDEX public.mart_suggestions_feedback_daily_key;
            DROP MATERIALIZED VIEW public.mart_suggestions_kpis;
            DELETE FROM ledgerviews.relation WHERE relation_name = 'stg_suggestion_events';
            INSERT INTO ledgerviews.relation (schema_name, relation_name, kind, definition, unique_key)
-           VALUES ('public', 'mart_old', 'view', '', '{}')"""
+           VALUES ('public', 'mart_old', 'view', '', '{}'), ('other', 'mart_other', 'view', '', '{}')"""
     )
+    connection.execute("CREATE SCHEMA other; CREATE VIEW other.mart_other AS SELECT 1 AS x")
     connection.execute("CREATE VIEW public.mart_old AS SELECT 1 AS x")
 
     done = run_cli("status", "--json", url=installed_url)
+    told = run_cli("status", url=installed_url)
 
-    assert done.returncode == 4
+    assert done.returncode == told.returncode == 4
     assert {
         relation["name"]: relation["definition"] for relation in json.loads(done.stdout)["relations"]
     } == {
         "stg_suggestion_events": "not installed",
-        "mart_suggestions_daily": "changed in code",
+        "mart_suggestions_daily": "differs",
         "mart_suggestions_feedback_daily": "unique index missing",
         "mart_suggestions_kpis": "dropped by hand",
         "mart_old": "not declared",
+        "mart_other": "in another schema",
     }
+    assert "differs: public.mart_suggestions_daily (columns). `ledgerviews diff` shows it" in told.stderr
+
+
+def test_status_agrees_with_diff_on_layout_and_names(
+    installed_url: str, connect: Connect, run_cli: pg.RunCli, tmp_path: Path
+) -> None:
+    """Where only the layout is another one nothing differs; a renamed model is one relation, not two."""
+    package = tmp_path / "relaid"
+    shutil.copytree(pg.ROOT / "ledgerviews/models", package, ignore=shutil.ignore_patterns("__pycache__"))
+    env = {"LEDGERVIEWS_MODELS": "relaid", "LEDGERVIEWS_MIGRATIONS": str(pg.ROOT / "migrations")}
+    text = package / "marts/mart_suggestions_kpis.sql"
+    text.write_text("-- In other words.\n" + text.read_text().replace("\n", "\n  "))
+
+    relaid = run_cli("status", url=installed_url, env=env, cwd=tmp_path)
+    diff = run_cli("diff", url=installed_url, env=env, cwd=tmp_path)
+    for suffix in ("sql", "py"):
+        (package / f"marts/mart_suggestions_kpis.{suffix}").rename(package / f"marts/mart_kpis.{suffix}")
+    declaration = package / "marts/mart_kpis.py"
+    declaration.write_text(
+        declaration.read_text().replace(
+            "    grain=(", '    formerly="mart_suggestions_kpis",\n    grain=(', 1
+        )
+    )
+    renamed = run_cli("status", "--json", url=installed_url, env=env, cwd=tmp_path)
+
+    assert (diff.returncode, diff.stdout) == (0, "")
+    assert relaid.returncode == 0, relaid.stderr
+    assert relaid.stdout.count("up to date") == 4
+    assert renamed.returncode == 4
+    assert [
+        (relation["name"], relation["definition"], relation["detail"])
+        for relation in json.loads(renamed.stdout)["relations"]
+        if relation["definition"] != "up to date"
+    ] == [("mart_suggestions_kpis", "renamed in code", "public.mart_kpis")]
+
+
+def test_status_tells_of_the_engine_and_of_what_it_could_not_compare(
+    installed_url: str, connect: Connect, run_cli: pg.RunCli
+) -> None:
+    """An altered engine is; a role that may not read all of the registry is told so, and sees the rest."""
+    connection = connect(installed_url)
+    role = f"{connection.info.dbname}_watcher"
+    connection.execute(
+        f"CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA ledgerviews TO {role};"
+        " DROP FUNCTION ledgerviews.grant_read(name)".encode()
+    )
+
+    whole = run_cli("status", url=installed_url)
+    connection.execute(
+        "GRANT SELECT ON ledgerviews.engine, ledgerviews.relation, ledgerviews.relation_state,"
+        " ledgerviews.run, ledgerviews.run_relation, ledgerviews.source, ledgerviews.source_now,"
+        f" ledgerviews.materialized_view, ledgerviews.alembic_version TO {role}".encode()
+    )
+    blind = run_cli("status", url=installed_url.replace("//postgres@", f"//{role}@", 1))
+    connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
+
+    assert whole.returncode == 4
+    assert "ledgerviews.grant_read(name): gone, not as engine version 3 makes it." in whole.stderr
+    assert blind.returncode == 0, blind.stderr
+    assert blind.stdout.count("not compared") == 4
+    assert "Definitions were not compared: permission denied" in blind.stderr
 
 
 def test_status_only_reads(application_url: str, connect: Connect, run_cli: pg.RunCli) -> None:

@@ -74,6 +74,9 @@ def test_everything_says_that_a_table_is_released(
         filled.execute("CALL ledgerviews.refresh()")
 
     assert (status.returncode, refresh.returncode, second.returncode) == (4, 4, 1)
+    assert [line.split()[-1] for line in status.stdout.splitlines() if "_suggestion" in line][:4] == (
+        ["released", "released", "released", "compared"]
+    )
     for told in (status.stderr, refresh.stderr):
         assert f"{EVENTS} is released: what reads it is off." in told
         assert "Run `ledgerviews restore`" in told

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from typing import TYPE_CHECKING
+
+from ledgerviews.models import demo
+from tests import servers as pg
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import psycopg
-
-    from tests import servers as pg
 
     Connect = Callable[[str], psycopg.Connection]
 
@@ -90,3 +93,53 @@ def test_what_was_restored_from_a_dump_is_no_difference(
 
     assert after != before
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_database_restored_from_a_dump_gives_nothing(
+    server: pg.PgServer, installed_url: str, connect: Connect, run_cli: pg.RunCli
+) -> None:
+    """Nothing differs on a server of the same version or a later one, nor for a role that owns nothing."""
+    connection = connect(installed_url)
+    demo.reference_rows(connection)
+    connection.execute("CALL ledgerviews.refresh()")
+    servers = pg.from_text(os.environ[pg.SERVERS])
+    for target in [one for one in servers if one.version >= server.version]:
+        assert target.bin_dir is not None
+        name = f"{connection.info.dbname}_on_{target.version}"
+        role = f"{name}_checker"
+        with target.database(name) as url:
+            dumped = subprocess.run(
+                [target.bin_dir / "pg_dump", "--dbname", installed_url],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            subprocess.run(
+                [target.bin_dir / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--dbname", url],
+                check=True,
+                input=dumped.stdout,
+                capture_output=True,
+                text=True,
+            )
+            restored = connect(url)
+            restored.execute(
+                f"CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA ledgerviews, public TO {role};"
+                f" GRANT SELECT ON {REGISTRY} TO {role}".encode()
+            )
+
+            owner = run_cli("diff", url=url)
+            reader = run_cli("diff", url=url.replace("//postgres@", f"//{role}@", 1))
+            status = run_cli("status", url=url)
+            restored.execute(
+                "CREATE OR REPLACE FUNCTION ledgerviews.utc_day(value timestamptz) RETURNS date LANGUAGE sql"
+                " IMMUTABLE PARALLEL SAFE RETURN value::date"
+            )
+            altered = run_cli("diff", url=url)
+            restored.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
+            restored.close()
+
+        assert (owner.returncode, owner.stdout, owner.stderr) == (0, "", "")
+        assert (reader.returncode, reader.stdout, reader.stderr) == (0, "", "")
+        assert (status.returncode, status.stdout.count("up to date")) == (0, 4)
+        assert altered.returncode == 4
+        assert altered.stderr.startswith("ledgerviews.utc_day(timestamp with time zone): body, not as")

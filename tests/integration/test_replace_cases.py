@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from ledgerviews.errors import DatabaseError
+from ledgerviews.errors import DatabaseError, LedgerviewsError
 from tests.replacing import BASE, DAILY, SHOP, SOURCE, TOP, fingerprint, open_shop, replace, rows, true_rows
 
 if TYPE_CHECKING:
@@ -429,3 +429,34 @@ def test_dropped_by_hand(empty_url: str, connect: Connect) -> None:
     connection.execute("CALL ledgerviews.refresh()")
 
     assert rows(connection, "public.top") == true_rows(connection, SHOP, "top")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ({}, {"base": {"definition": "SELECT 1 AS x"}}, "The spec of base in views_after has no 'kind';"),
+        ({}, {"base": {"kind": "view"}}, "The spec of base in views_after has no 'definition';"),
+        ({"base": {}}, {}, "The spec of base in views_before has no 'kind';"),
+        ({}, {"base": BASE | {"kind": "table"}}, "The spec of base in views_after has the kind 'table';"),
+        ({}, {"public.orders": {"kind": "source"}}, "The spec of public.orders in views_after has no 'day';"),
+        (
+            {},
+            {"daily": {name: part for name, part in DAILY.items() if name != "day_definition"}},
+            "The spec of daily in views_after has no 'day_definition';",
+        ),
+    ],
+)
+def test_a_spec_that_lacks_something_is_told(
+    empty_url: str, connect: Connect, before: Any, after: Any, told: str
+) -> None:
+    """The relation and the key are named, and nothing has changed."""
+    connection = connect(empty_url)
+    open_shop(connection, empty_url, foreign=False)
+    was = fingerprint(connection)
+
+    with pytest.raises(LedgerviewsError, match=told) as caught:
+        replace(empty_url, before, after)
+
+    assert "nothing was changed." in caught.value.message
+    assert caught.value.hint
+    assert fingerprint(connection) == was

@@ -42,7 +42,7 @@ def state(live: Live | None = LIVE, *, may: bool = True, **others: Live) -> Stat
     relations = {("public", name): one for name, one in others.items()}
     if live is not None:
         relations["public", "m"] = live
-    return State(engine=3, relations=relations, sources={}, untracked=(), may_create=may)
+    return State(engine=3, relations=relations, sources={}, untracked={}, may_create=may)
 
 
 def found(
@@ -183,7 +183,7 @@ def test_a_new_one_is_created_and_a_forgotten_one_dropped() -> None:
 
 def test_a_rename_keeps_both_names_on_both_sides() -> None:
     """As long as the former one stands and the new one does not."""
-    there = State(engine=3, relations={("public", "old"): LIVE}, sources={}, untracked=(), may_create=True)
+    there = State(engine=3, relations={("public", "old"): LIVE}, sources={}, untracked={}, may_create=True)
     (one,) = differences(
         {"m": SPEC | {"renamed_from": "old"}}, there, {}, schema="public", ours=lambda _p, _t: True
     )

@@ -198,6 +198,14 @@ BEGIN
             LOOP
                 EXECUTE v_line;
             END LOOP;
+            -- It runs with its owner's rights: whoever owns the rollup, not whoever somebody gave the function to.
+            IF member.old IS NOT NULL AND member.changed AND member.part = 'days' THEN
+                SELECT pg_catalog.format('ALTER FUNCTION %s OWNER TO %I', member.new::pg_catalog.regprocedure, pg_catalog.pg_get_userbyid(c.relowner))
+                INTO v_line
+                FROM pg_catalog.pg_class AS c
+                WHERE c.oid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', v_next, v_staged.registered ->> 'rollup'));
+                EXECUTE v_line;
+            END IF;
         ELSE
             member.new := pg_catalog.to_regclass(v_target);
             PERFORM ledgerviews.hang(member, true);

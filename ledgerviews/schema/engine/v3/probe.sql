@@ -74,6 +74,51 @@ RETURN (
 );
 COMMENT ON FUNCTION ledgerviews.path_beside(text) IS 'A search_path that finds what is built beside first.';
 
+CREATE FUNCTION ledgerviews.rollup_is_whole(relation oid, rollup text, unique_key text[], day text) RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+SET quote_all_identifiers = off
+AS $body$
+SELECT COALESCE((
+    SELECT
+        ledgerviews.columns_of(t.oid) = ledgerviews.columns_of(h.oid)
+        -- PostgreSQL 16 and later leave out an alias that nothing needs.
+        AND pg_catalog.pg_get_viewdef(rollup_is_whole.relation, false) IN (
+            SELECT pg_catalog.format(
+                E' SELECT %s\n   FROM ledgerviews.%I r;',
+                pg_catalog.string_agg(q.prefix || pg_catalog.quote_ident(a.attname), E',\n    ' ORDER BY a.attnum),
+                rollup_is_whole.rollup)
+            FROM pg_catalog.pg_attribute AS a
+            CROSS JOIN (VALUES ('r.'), ('')) AS q (prefix)
+            WHERE a.attrelid = rollup_is_whole.relation AND a.attnum > 0
+            GROUP BY q.prefix
+        )
+        AND f.prosecdef AND f.provolatile = 's' AND f.proparallel = 'u' AND NOT f.proisstrict AND NOT f.proleakproof
+        AND f.proconfig = ARRAY['search_path=pg_catalog, pg_temp'] AND f.proowner = t.relowner
+        AND EXISTS (
+            SELECT FROM pg_catalog.pg_index AS i
+            WHERE i.indrelid = t.oid AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
+                AND rollup_is_whole.unique_key = (
+                    SELECT pg_catalog.array_agg(a.attname::text ORDER BY k.ordinality)
+                    FROM pg_catalog.unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (attnum, ordinality)
+                    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+                    WHERE k.ordinality <= i.indnkeyatts
+                )
+        )
+        AND (rollup_is_whole.day = rollup_is_whole.unique_key[1] OR EXISTS (
+            SELECT FROM pg_catalog.pg_index AS i
+            JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+            WHERE i.indrelid = t.oid AND i.indisvalid AND i.indpred IS NULL AND a.attname = rollup_is_whole.day
+        ))
+    FROM pg_catalog.pg_class AS t
+    JOIN pg_catalog.pg_class AS h ON h.relnamespace = t.relnamespace AND h.relname = t.relname || '_whole'
+    JOIN pg_catalog.pg_proc AS f ON f.pronamespace = t.relnamespace AND f.proname = t.relname || '_days'
+    WHERE t.oid = pg_catalog.to_regclass(pg_catalog.format('ledgerviews.%I', rollup_is_whole.rollup)) AND f.prosqlbody IS NOT NULL
+), false);
+$body$;
+COMMENT ON FUNCTION ledgerviews.rollup_is_whole(oid, text, text[], text) IS
+'Whether a rollup, its indexes, its function of single days and what its materialized view reads of it are as they were made.';
+
 CREATE FUNCTION ledgerviews.probe() RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -185,7 +230,7 @@ BEGIN
                 'schema', v_staged.schema_name,
                 'name', v_staged.relation_name,
                 'same', v_same,
-                'as before', v_same AND (v_staged.rollup_was IS NULL) = (v_rollup IS NULL) AND (
+                'as before', COALESCE(v_same AND (v_staged.rollup_was IS NULL) = (v_rollup IS NULL) AND (
                     v_rollup IS NULL
                     OR (
                         SELECT r.day_column = v_staged.registered ->> 'day' FROM ledgerviews.relation AS r
@@ -196,7 +241,11 @@ BEGIN
                         pg_catalog.to_regprocedure(
                             'ledgerviews.' || pg_catalog.quote_ident(v_staged.rollup_was || '_days') || '(pg_catalog.date, pg_catalog.date)')
                     ) = ledgerviews.moved(pg_catalog.pg_get_function_sqlbody(v_days), v_names)
-                ),
+                    AND ledgerviews.rollup_is_whole(
+                        v_staged.stands, v_staged.rollup_was,
+                        ARRAY(SELECT e.name FROM pg_catalog.jsonb_array_elements_text(v_staged.registered -> 'unique_key') AS e (name)),
+                        v_staged.registered ->> 'day')
+                ), false),
                 'key', EXISTS (
                     SELECT
                     FROM pg_catalog.pg_index AS i

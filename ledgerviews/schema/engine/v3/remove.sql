@@ -48,6 +48,7 @@ DROP FUNCTION ledgerviews.enlist_dependents();
 DROP FUNCTION ledgerviews.enlist_part(ledgerviews.staged, text, boolean);
 DROP FUNCTION ledgerviews.probed(text);
 DROP FUNCTION ledgerviews.probe();
+DROP FUNCTION ledgerviews.rollup_is_whole(oid, text, text[], text);
 DROP FUNCTION ledgerviews.path_beside(text);
 DROP FUNCTION ledgerviews.make_next(text);
 DROP FUNCTION ledgerviews.columns_of(oid);
@@ -81,6 +82,7 @@ ALTER TABLE ledgerviews.relation
     DROP COLUMN printed,
     DROP COLUMN printed_days,
     DROP COLUMN declared;
+ALTER TABLE ledgerviews.engine DROP COLUMN printed;
 ALTER FUNCTION ledgerviews.fill_nested(text, date, date) RESET max_parallel_workers_per_gather;
 ALTER FUNCTION ledgerviews.fill_nested(text, date, date) SET parallel_setup_cost = 100000;
 UPDATE ledgerviews.engine SET version = 2, installed_at = pg_catalog.now();

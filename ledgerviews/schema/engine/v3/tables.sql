@@ -2,6 +2,10 @@
 
 UPDATE ledgerviews.engine SET version = 3, installed_at = pg_catalog.now();
 
+ALTER TABLE ledgerviews.engine ADD COLUMN printed jsonb;
+COMMENT ON COLUMN ledgerviews.engine.printed IS
+'Of each function whose body PostgreSQL keeps parsed, a digest of what was printed of it right after it was installed.';
+
 ALTER TABLE ledgerviews.relation
     ADD COLUMN body text,
     ADD COLUMN day_body text,
