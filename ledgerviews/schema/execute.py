@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+from alembic.util import CommandError
+from psycopg import sql
+
+from ledgerviews import db
 from ledgerviews.config import Settings
+from ledgerviews.errors import LedgerviewsError
 from ledgerviews.queries import query
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from alembic.operations import Operations
+    from alembic.runtime.migration import MigrationContext
 
 SETTINGS = "ledgerviews_settings"
 """The key under which an Alembic Config's attributes carry the Settings."""
@@ -26,6 +36,32 @@ def offline(operations: Operations) -> bool:
     return bool(operations.get_context().as_sql)
 
 
+def version_table(context: MigrationContext | None) -> str:
+    """The name of the table that this history of revisions counts in, as it is looked up."""
+    assert context is not None  # noqa: S101 (Alembic runs nothing without one)
+    names = [name for name in (context.version_table_schema, context.version_table) if name]
+    return sql.Identifier(*names).as_string(None)
+
+
+def remember_history(operations: Operations) -> str:
+    """The statement after which the registry notes who installs: under the search_path of the run."""
+    return sql.SQL(_HISTORY).format(sql.Literal(version_table(operations.get_context()))).as_string(None)
+
+
+@contextmanager
+def command_errors(operations: Operations) -> Iterator[None]:
+    """Whatever is refused inside is a line of Alembic's, not a traceback, whoever's env.py runs it."""
+    try:
+        yield
+    except LedgerviewsError as exc:
+        raise CommandError(str(exc)) from exc
+    except psycopg.Error as exc:
+        raw: Any = operations.get_bind().connection.driver_connection
+        info = raw.info
+        error = db.translate(exc, target=f"database {info.dbname!r} as {info.user!r}")
+        raise CommandError(str(error)) from error
+
+
 def installed_version(operations: Operations) -> int:
     """The version of the engine that stands in the database; 0 for none."""
     cursor = _cursor(operations)
@@ -37,6 +73,14 @@ def installed_version(operations: Operations) -> int:
     return int(row[0]) if row else 0
 
 
+_HISTORY = """\
+SELECT pg_catalog.set_config('ledgerviews.history', COALESCE((
+    SELECT n.nspname || '.' || c.relname
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.oid = pg_catalog.to_regclass({})
+), ''), true);
+"""
 _GUARD = """\
 SET LOCAL search_path = pg_catalog, pg_temp;
 DO $body$
@@ -67,14 +111,15 @@ def run(operations: Operations, script: str) -> None:
         return
     if offline(operations):
         output = operations.get_context().impl.static_output
-        output(_GUARD + script + "SET LOCAL search_path TO DEFAULT;\n")
+        output(remember_history(operations) + _GUARD + script + "SET LOCAL search_path TO DEFAULT;\n")
         return
     # The driver's own cursor: SQLAlchemy would read :name and %% in the text.
     cursor = _cursor(operations)
-    cursor.execute("SELECT pg_catalog.current_setting('search_path')")
-    ((path,),) = cursor.fetchall()
-    cursor.execute(_GUARD + script)
-    cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [path])
+    with command_errors(operations):
+        cursor.execute("SELECT pg_catalog.current_setting('search_path')")
+        ((path,),) = cursor.fetchall()
+        cursor.execute(remember_history(operations) + _GUARD + script)
+        cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [path])
 
 
 def _cursor(operations: Operations) -> Any:

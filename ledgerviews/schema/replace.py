@@ -17,7 +17,7 @@ from psycopg import sql
 from ledgerviews.errors import DatabaseError, UsageError
 
 from . import stage_sql, staging, statements, unrefreshed
-from .execute import installed_version, offline, settings_of
+from .execute import command_errors, installed_version, offline, remember_history, settings_of
 from .incremental import ParentTable
 
 if TYPE_CHECKING:
@@ -66,7 +66,13 @@ class ReplaceOp(MigrateOperation):
 
 @Operations.implementation_for(ReplaceOp)
 def _replace(operations: Operations, operation: ReplaceOp) -> None:
-    text = script(operation.before, operation.after, settings=settings_of(operations))
+    with command_errors(operations):
+        _run(operations, operation)
+
+
+def _run(operations: Operations, operation: ReplaceOp) -> None:
+    text = remember_history(operations)
+    text += script(operation.before, operation.after, settings=settings_of(operations))
     if offline(operations):
         operations.get_context().impl.static_output(text)
         return

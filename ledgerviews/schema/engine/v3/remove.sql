@@ -80,7 +80,8 @@ ALTER TABLE ledgerviews.relation
     DROP COLUMN day_body,
     DROP COLUMN printed,
     DROP COLUMN printed_days,
-    DROP COLUMN declared;
+    DROP COLUMN declared,
+    DROP COLUMN history;
 ALTER FUNCTION ledgerviews.fill_nested(text, date, date) RESET max_parallel_workers_per_gather;
 ALTER FUNCTION ledgerviews.fill_nested(text, date, date) SET parallel_setup_cost = 100000;
 UPDATE ledgerviews.engine SET version = 2, installed_at = pg_catalog.now();

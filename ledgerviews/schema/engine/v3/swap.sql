@@ -41,7 +41,7 @@ BEGIN
     ON CONFLICT (schema_name, relation_name) DO UPDATE
     SET kind = excluded.kind, definition = excluded.definition, unique_key = excluded.unique_key, day_column = excluded.day_column,
         rollup = excluded.rollup, sources = excluded.sources, day_definition = excluded.day_definition, body = excluded.body,
-        day_body = excluded.day_body, declared = excluded.declared, printed = excluded.printed, printed_days = excluded.printed_days,
+        day_body = excluded.day_body, declared = excluded.declared, history = COALESCE(excluded.history, r.history), printed = excluded.printed, printed_days = excluded.printed_days,
         installed_at = CASE WHEN staged.change IN ('create', 'rebuild') THEN pg_catalog.now() ELSE r.installed_at END;
     IF staged.kind = 'view' THEN
         DELETE FROM ledgerviews.relation_state AS t WHERE t.schema_name = staged.schema_name AND t.relation_name = staged.relation_name;
