@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 from alembic.util import CommandError
 from psycopg import sql
 
@@ -26,9 +25,13 @@ SETTINGS = "ledgerviews_settings"
 
 def settings_of(operations: Operations) -> Settings:
     """The settings of this run; from the environment where another env.py runs the revision."""
+    return _given(operations) or Settings.from_environment()
+
+
+def _given(operations: Operations) -> Settings | None:
     config = operations.get_context().config
     settings = config.attributes.get(SETTINGS) if config is not None else None
-    return settings if isinstance(settings, Settings) else Settings.from_environment()
+    return settings if isinstance(settings, Settings) else None
 
 
 def offline(operations: Operations) -> bool:
@@ -50,16 +53,22 @@ def remember_history(operations: Operations) -> str:
 
 @contextmanager
 def command_errors(operations: Operations) -> Iterator[None]:
-    """Whatever is refused inside is a line of Alembic's, not a traceback, whoever's env.py runs it."""
-    try:
+    """Under another env.py, whatever is refused inside is a line of Alembic's; ours sees to that itself."""
+    if _given(operations) is not None:
         yield
+        return
+    try:
+        with db.translated(target=_target(operations)):
+            yield
     except LedgerviewsError as exc:
         raise CommandError(str(exc)) from exc
-    except psycopg.Error as exc:
-        raw: Any = operations.get_bind().connection.driver_connection
-        info = raw.info
-        error = db.translate(exc, target=f"database {info.dbname!r} as {info.user!r}")
-        raise CommandError(str(error)) from error
+
+
+def _target(operations: Operations) -> str:
+    if offline(operations):
+        return "the database"
+    raw: Any = operations.get_bind().connection.driver_connection
+    return f"database {raw.info.dbname!r} as {raw.info.user!r}"
 
 
 def installed_version(operations: Operations) -> int:
