@@ -47,7 +47,7 @@ _PLAIN_URL = re.compile(
 )
 _PORTS = re.compile(r"[0-9,]*")
 _ROWS = {"LV001": CheckError, "LV002": DifferenceError}
-_ROLE = re.compile(r'^role "(.+)" does not exist$')
+_ROLE = re.compile(r'role "(.+?)" does not exist')
 _STATEMENT = re.compile(r'^SQL statement "(.+?)"$', re.MULTILINE)
 _BESIDE = re.compile(r'"?ledgerviews_next_[0-9a-f]{8}"?\.')
 _LACKING = {
@@ -204,8 +204,10 @@ def _refused(  # noqa: PLR0911 (one for each that we know)
         case pg.InsufficientPrivilege():
             return DatabaseError(f"{message} ({target}).", hint=hint or _grant(message))
         case pg.UndefinedObject() if role := _ROLE.search(message):
+            # The engine names the relation where it has built it; else the statement does.
+            bare = role[0] == message
             return DatabaseError(
-                f"{message}{_statement(exc)}; nothing was changed.",
+                f"{message}{_statement(exc)}; nothing was changed." if bare else message,
                 hint=f"Run CREATE ROLE {role[1]}, or take it out of what is declared, and of the revision.",
             )
         case _:

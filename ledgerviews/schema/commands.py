@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -97,7 +97,8 @@ def revision(
     made = config(settings, stdout=stdout)
     made.attributes[NO_EMPTY_REVISION] = True
     try:
-        with _own_errors():
+        # Alembic tells what it generates on standard output, where the file's path alone belongs.
+        with _own_errors(), redirect_stdout(stdout or sys.stdout):
             written = command.revision(
                 made, message, autogenerate=True, rev_id=revision_id or _next(settings.migrations or "")
             )

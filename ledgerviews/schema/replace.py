@@ -83,10 +83,11 @@ def _run(operations: Operations, operation: ReplaceOp) -> None:
         )
     bind = operations.get_bind()
     raw: Any = bind.connection.driver_connection
+    sent = _encoded(text, raw.info.encoding)
     for attempt in range(1, ATTEMPTS + 1):
         own = not bind.in_nested_transaction() and _begin_anew(raw)
         try:
-            raw.execute(text.encode())
+            raw.execute(sent)
         except psycopg.errors.SerializationFailure:
             # A scrub noted its work after our snapshot; in a transaction of our own nothing else is lost.
             if not own or attempt == ATTEMPTS:
@@ -98,6 +99,17 @@ def _run(operations: Operations, operation: ReplaceOp) -> None:
             raise
         else:
             return
+
+
+def _encoded(text: str, encoding: str) -> bytes:
+    """The text as the connection reads it, which is as the database has it unless somebody said otherwise."""
+    try:
+        return text.encode(encoding)
+    except UnicodeEncodeError as exc:
+        raise UsageError(
+            f"The revision holds {exc.object[exc.start]!r}, which the connection's {encoding} lacks.",
+            hint="Connect with client_encoding=utf8 if the database can hold it, or use other letters.",
+        ) from None
 
 
 def script(
