@@ -12,6 +12,7 @@ WHERE
         SELECT
         FROM pg_catalog.pg_depend AS d
         WHERE
-            d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = c.oid AND d.refobjsubid = a.attnum
+            d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            AND d.refobjid = c.oid AND d.refobjsubid = a.attnum
             AND d.classid IN ('pg_catalog.pg_rewrite'::pg_catalog.regclass, 'pg_catalog.pg_proc'::pg_catalog.regclass)
     );
