@@ -47,6 +47,18 @@ _PLAIN_URL = re.compile(
 )
 _PORTS = re.compile(r"[0-9,]*")
 _ROWS = {"LV001": CheckError, "LV002": DifferenceError}
+_ROLE = re.compile(r'role "(.+?)" does not exist')
+_STATEMENT = re.compile(r'^SQL statement "(.+?)"$', re.MULTILINE)
+_BESIDE = re.compile(r'"?ledgerviews_next_[0-9a-f]{8}"?\.')
+_LACKING = {
+    "permission denied for database (.+)": "Have its owner run GRANT CREATE ON DATABASE {0} {me}.",
+    "permission denied for schema (.+)": "Have its owner run GRANT USAGE, CREATE ON SCHEMA {0} {me}; USAGE is"
+    " enough to read.",
+    "must be owner of (.+)": "Connect as the owner of {0}, or have it granted {me}: GRANT the owner's role.",
+    'must be able to SET ROLE "(.+)"': "Run GRANT {0} {me}, or declare another owner.",
+    'must be member of role "(.+)"': "Run GRANT {0} {me}, or declare another owner.",
+}
+"""What gives a right, by what PostgreSQL says where it lacks."""
 _BROKEN = ("08", "25P04", "28", "57P")
 """Classes of SQLSTATE that say that there is no connection, or none any more."""
 
@@ -190,9 +202,31 @@ def _refused(  # noqa: PLR0911 (one for each that we know)
             mend = "Drop or change what depends on it first; nothing was changed."
             return DatabaseError(f"{message}: {exc.diag.message_detail}", hint=mend)
         case pg.InsufficientPrivilege():
-            return DatabaseError(f"{message} ({target}).", hint=hint or "Grant it, or connect as the owner.")
+            return DatabaseError(f"{message} ({target}).", hint=hint or _grant(message))
+        case pg.UndefinedObject() if role := _ROLE.search(message):
+            # The engine names the relation where it has built it; else the statement does.
+            bare = role[0] == message
+            return DatabaseError(
+                f"{message}{_statement(exc)}; nothing was changed." if bare else message,
+                hint=f"Run CREATE ROLE {role[1]}, or take it out of what is declared, and of the revision.",
+            )
         case _:
             return None
+
+
+def _grant(message: str) -> str:
+    """What gives the right that lacked, in the server's English words; else where to look."""
+    me = "to the role that you connect as"
+    for pattern, mend in _LACKING.items():
+        if found := re.search(pattern, message):
+            return mend.format(*found.groups(), me=me)
+    return "Grant it, or connect as the owner."
+
+
+def _statement(exc: psycopg.Error) -> str:
+    """The statement of the engine that failed, where there is one."""
+    found = _STATEMENT.search(exc.diag.context or "")
+    return f" ({_BESIDE.sub('', found[1])})" if found else ""
 
 
 def _cancelled(message: str) -> LedgerviewsError:

@@ -7,7 +7,9 @@ Create Date: ${create_date}
 
 from alembic import op
 
+% if "import ledgerviews.schema" not in (imports or ""):
 import ledgerviews.schema  # noqa: F401  (registers op.ledgerviews_*)
+% endif
 ${"\n" + imports + "\n" if imports else ""}
 revision = "${up_revision}"
 down_revision = ${f'"{down_revision}"' if isinstance(down_revision, str) else repr(down_revision)}

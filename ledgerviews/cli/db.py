@@ -29,12 +29,17 @@ def _revision(ctx: click.Context, _parameter: click.Parameter, value: str) -> st
 
 @db.command(context_settings=_RELATIVE)
 @click.argument("revision", default="head", callback=_revision)
-@click.option("--sql", is_flag=True, help="Print the script for psql instead of running it.")
+@click.option(
+    "--sql", is_flag=True, help="Print the script for psql instead of running it, from base or of FROM:TO."
+)
 def upgrade(*, revision: str, sql: bool) -> None:
     """Upgrade the database to REVISION (default head).
 
     First the application's tables are checked against what the relations read; where something is missing,
     all of it is said and nothing is created.
+
+    With --sql no database is read, so the script begins at the first revision, as Alembic's own; for a
+    database that is at a later one, write FROM:TO (`ledgerviews db current` tells FROM).
     """
     from ledgerviews.schema import commands  # noqa: PLC0415 (loads Alembic)
 

@@ -14,6 +14,7 @@ SELECT
         'printed', r.printed,
         'printed_days', r.printed_days,
         'declared', r.declared,
+        'history', r.history,
         'checks', (
             SELECT
                 pg_catalog.jsonb_agg(
@@ -46,6 +47,7 @@ SELECT
         'kind', 'materialized view',
         'definition', u.definition,
         'printed', u.printed,
-        'declared', u.declared
+        'declared', u.declared,
+        'history', u.history
     )::text AS registered
 FROM ledgerviews.unrefreshed AS u;

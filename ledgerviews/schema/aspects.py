@@ -35,6 +35,8 @@ def aspects_of(  # noqa: C901, PLR0912, PLR0913, PLR0917 (one line for each thin
         yield "rollup"
     if there is None and "." not in key:
         yield "registration"
+    if there is not None and state.of_another(there):
+        yield "history"
     if "comment" in spec and spec["comment"] != live.comment:
         yield "comment"
     comments = {column.name: column.comment for column in live.columns}

@@ -17,15 +17,19 @@ from alembic.util import CommandError
 from ledgerviews import db
 from ledgerviews.config import ENGINE_VERSION
 from ledgerviews.errors import LedgerviewsError
+from ledgerviews.queries import query
+from ledgerviews.sqltext import MODEL_SCHEMA
 
 from .compare import DROP
 from .declare import INFO, Comparison, Declared, compared
 from .engine_look import in_words
 from .engine_versions import SCHEMA
-from .execute import SETTINGS
+from .execute import SETTINGS, version_table
 from .freeze import frozen, literal
 from .keys import located
 from .operations import EngineOp
+from .refusals import require_possible
+from .releasing import released
 from .replace import ReplaceOp
 from .source_operations import TrackSourcesOp
 
@@ -37,6 +41,9 @@ if TYPE_CHECKING:
     from .compare import Difference
     from .keys import Spec
     from .live import Place, Run
+
+_IMPORT = "import ledgerviews.schema  # noqa: F401 (registers op.ledgerviews_*)\n"
+"""A revision runs under an env.py that knows nothing of us, too; what is frozen comes after an empty line."""
 
 # Alembic 1.18 and later run what is registered here before their own, unless it is said otherwise.
 _FIRST: dict[str, Any] = {}
@@ -111,16 +118,25 @@ def _compare(autogen_context: AutogenContext, upgrade_ops: ops.UpgradeOps, _sche
     wanted = next((one.info[INFO] for one in all_metadata if one is not None and INFO in one.info), None)
     if wanted is None:
         return
+    run = _runner(autogen_context)
     with _command_errors():
-        found = compared(_runner(autogen_context), wanted)
+        found = compared(run, wanted, history=_history(run, autogen_context))
         places = {located(key, wanted.schema) for key in found.specs} | set(found.state.relations)
         early, late = _parted([one for one in upgrade_ops.ops if not _of_alembic_utils(one, places)])
-        first, own, last = _operations(found, wanted, autogen_context)
+        first, own, last = _operations(found, wanted, autogen_context, others=bool(early))
+        default = autogen_context.dialect.default_schema_name if autogen_context.dialect else None
+        early = released(run, early, engine=found.state.engine, default_schema=default or MODEL_SCHEMA)
     upgrade_ops.ops[:] = [*first, *early, *own, *late, *last]
 
 
+def _history(run: Run, autogen_context: AutogenContext) -> str:
+    """The version table of this history; empty where it stands not yet."""
+    context = autogen_context.migration_context
+    return str(run(query("history"), {"version_table": version_table(context)})[0][0] or "")
+
+
 def _operations(
-    found: Comparison, wanted: Declared, autogen_context: AutogenContext
+    found: Comparison, wanted: Declared, autogen_context: AutogenContext, *, others: bool
 ) -> tuple[list[ops.MigrateOperation], list[ops.MigrateOperation], list[ops.MigrateOperation]]:
     """The operations that go first, in the middle, and last."""
     version = found.state.engine
@@ -132,6 +148,7 @@ def _operations(
     if engine and version and not found.altered:
         # An older registry does not tell what was installed; the next revision compares.
         return [*engine], [], []
+    require_possible(found, schema=wanted.schema, others=others)
     before, after = views(found.differences)
     own: list[ops.MigrateOperation] = []
     if found.differences:
@@ -259,6 +276,7 @@ def _renders(kind: type[ops.MigrateOperation]) -> Callable[[Callable[..., str]],
 
 @_renders(FrozenReplaceOp)
 def _replace(autogen_context: AutogenContext, operation: FrozenReplaceOp) -> str:
+    autogen_context.imports.add(_IMPORT)
     if operation.backwards:
         return "op.ledgerviews_replace(views_after, views_before)"
     # One text, which is sorted after all imports.
@@ -269,10 +287,12 @@ def _replace(autogen_context: AutogenContext, operation: FrozenReplaceOp) -> str
 
 
 @_renders(FrozenEngineOp)
-def _engine(_autogen_context: AutogenContext, operation: FrozenEngineOp) -> str:
+def _engine(autogen_context: AutogenContext, operation: FrozenEngineOp) -> str:
+    autogen_context.imports.add(_IMPORT)
     return f"op.ledgerviews_engine(version={operation.version}, previous={operation.previous})"
 
 
 @_renders(FrozenTrackOp)
-def _track(_autogen_context: AutogenContext, operation: FrozenTrackOp) -> str:
+def _track(autogen_context: AutogenContext, operation: FrozenTrackOp) -> str:
+    autogen_context.imports.add(_IMPORT)
     return f"op.ledgerviews_track_sources({literal(list(operation.sources))})"

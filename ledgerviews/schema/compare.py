@@ -37,7 +37,7 @@ class Difference:
         before: its spec as it stands; None where it does not.
         after: its spec as it is declared; None where it is not.
         aspects: what differs: kind, definition, columns, comment, unique key, indexes, options, grants,
-            owner, checks, rollup, registration; ``reads`` where only what it reads changes it.
+            owner, checks, rollup, registration, history; ``reads`` where only what it reads changes it.
         former: the key that it had.
         live: how it stands.
         normal: its declared definition as PostgreSQL prints it.
@@ -54,9 +54,11 @@ class Difference:
 
 
 def in_question(specs: Mapping[str, Spec], state: State, *, schema: str) -> dict[str, Spec]:
-    """The specs to be printed under temporary names: whatever texts do not settle, and what reads that."""
+    """The specs to be printed under temporary names: whatever texts do not settle, and what reads that.
+
+    New ones are among them, so that one that cannot be created is told before a revision says so.
+    """
     found: dict[str, Spec] = {}
-    needed = False
     for key, spec in specs.items():
         if spec["kind"] == SOURCE:
             continue
@@ -66,9 +68,8 @@ def in_question(specs: Mapping[str, Spec], state: State, *, schema: str) -> dict
         settled = live is not None and same_text(spec, live) and same_indexes(place[1], spec, live)
         if stands and settled and not any(read in found for read in spec.get("reads", ())):
             continue
-        needed = needed or stands
         found[key] = spec
-    return found if needed else {}
+    return found
 
 
 def differences(
@@ -100,16 +101,16 @@ def differences(
         taken.add(place)
         live = state.relations.get(place)
         after = {name: value for name, value in spec.items() if name != "renamed_from"}
+        normal = normals.get(key)
+        _require_columns(key, after, normal)
         if live is None or live.kind is None:
-            found.append(Difference(key=key, what=CREATE, after=after, live=live))
+            found.append(Difference(key=key, what=CREATE, after=after, live=live, normal=normal))
             continue
         if live.kind not in {"view", "materialized view"}:
             raise DriftError(
                 f"{'.'.join(place)} is a {live.kind}, so no {spec['kind']} can have its name.",
                 hint="Rename one of them.",
             )
-        normal = normals.get(key)
-        _require_columns(key, after, normal)
         aspects = tuple(aspects_of(key, place, after, live, normal, state))
         renamed = place != located(key, schema)
         if not aspects and not renamed:
@@ -139,10 +140,16 @@ def differences(
     dropped = {key: installed(None, live, state, schema=schema) for key, live in gone.items()}
     for key in reversed(ordered(dropped)):
         found.append(Difference(key=key, what=DROP, before=dropped[key], live=gone[key]))
+    others = {
+        source
+        for live in state.relations.values()
+        if (there := live.registered) is not None and state.of_another(there)
+        for source in there.sources
+    }
     found += [
         Difference(key=key, what=DROP, before=spec)
         for key, spec in reversed(list(state.sources.items()))
-        if key not in specs and any(one.get("kind") == SOURCE for one in specs.values())
+        if key not in specs and key not in others and any(one.get("kind") == SOURCE for one in specs.values())
     ]
     return found
 

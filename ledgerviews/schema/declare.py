@@ -37,18 +37,18 @@ class Declared:
 
     Attributes:
         catalog: models and sources; None for none.
-        entities: alembic-utils' PGView and PGMaterializedView.
+        entities: alembic-utils' PGView and PGMaterializedView; None where nobody declares any.
         schema: the target schema of the models.
     """
 
     catalog: Catalog | None
-    entities: Sequence[Any]
+    entities: Sequence[Any] | None
     schema: str
 
     def ours(self, place: Place, there: Registered) -> bool:
         """Whether a published relation would stand among what is declared here, if it were declared."""
         if there.declared.get("exact"):
-            return bool(self.entities)
+            return self.entities is not None
         return self.catalog is not None and place[0] == self.schema
 
 
@@ -59,20 +59,22 @@ class Comparison:
     Attributes:
         specs: what is declared.
         state: what stands.
-        differences: what differs between them.
+        differences: what differs between them, in dependency order.
         altered: the engine's functions that are not as its version makes them, and in what.
+        schemas: where names without a schema are looked up.
     """
 
     specs: dict[str, Spec]
     state: State
     differences: list[Difference]
     altered: dict[str, tuple[str, ...]]
+    schemas: Sequence[str]
 
 
 def declare(
     target_metadata: sqlalchemy.MetaData | Sequence[sqlalchemy.MetaData],
     *,
-    entities: Sequence[Any] = (),
+    entities: Sequence[Any] | None = None,
     models: str | Catalog | None = None,
     settings: Settings | None = None,
 ) -> None:
@@ -80,7 +82,8 @@ def declare(
 
     Args:
         target_metadata: what env.py gives to ``context.configure``.
-        entities: alembic-utils' PGView and PGMaterializedView, as they are.
+        entities: alembic-utils' PGView and PGMaterializedView, as they are; none of an empty list are left
+            standing. None says nothing of entities.
         models: dotted path of the package that declares the models, or what it loads to. None is that of
             LEDGERVIEWS_MODELS; where entities are given and that is not set, there are no models.
         settings: those of the environment, where nothing is said.
@@ -89,16 +92,27 @@ def declare(
     catalog: Catalog | None
     if isinstance(models, Catalog):
         catalog = models
-    elif models is None and entities and not os.environ.get("LEDGERVIEWS_MODELS", "").strip():
+    elif models is None and entities is not None and not os.environ.get("LEDGERVIEWS_MODELS", "").strip():
         catalog = None
     else:
         catalog = load(models or settings.models)
     first = target_metadata if hasattr(target_metadata, "info") else target_metadata[0]
-    first.info[INFO] = Declared(catalog=catalog, entities=tuple(entities), schema=settings.schema)
+    first.info[INFO] = Declared(
+        catalog=catalog,
+        entities=None if entities is None else tuple(entities),
+        schema=settings.schema,
+    )
 
 
-def compared(run: Run, wanted: Declared) -> Comparison:
-    """Compare in the transaction that ``run`` is in, which stays as it was."""
+def compared(run: Run, wanted: Declared, *, history: str | None = None) -> Comparison:
+    """Compare in the transaction that ``run`` is in, which stays as it was.
+
+    Args:
+        run: runs a statement.
+        wanted: what is declared.
+        history: the version table of the revisions that are to be written, ``schema.name``: what others
+            installed is left standing. Empty where it stands not yet, None where nobody knows it.
+    """
     run("SAVEPOINT ledgerviews_look", None)
     try:
         here = conditions(run)
@@ -107,13 +121,19 @@ def compared(run: Run, wanted: Declared) -> Comparison:
                 f"{tables} is released: what reads it is off, so that nothing can be compared.",
                 hint="Run `ledgerviews restore`.",
             )
-        specs = declared(wanted.catalog, wanted.entities, schema=wanted.schema, search_path=here.schemas)
-        state = read(run, specs, here, schema=wanted.schema)
+        specs = declared(
+            wanted.catalog, wanted.entities or (), schema=wanted.schema, search_path=here.schemas
+        )
+        state = read(run, specs, here, schema=wanted.schema, history=history)
         asked = in_question(specs, state, schema=wanted.schema) if here.may_create else {}
         normals = normalized(run, asked, schema=wanted.schema, search_path=here.search_path) if asked else {}
-        found = differences(specs, state, normals, schema=wanted.schema, ours=wanted.ours)
+
+        def ours(place: Place, there: Registered) -> bool:
+            return wanted.ours(place, there) and not state.of_another(there)
+
+        found = differences(specs, state, normals, schema=wanted.schema, ours=ours)
         known = NEEDED_ENGINE <= here.engine <= LATEST
         changed = altered(run, here.engine, may_create=here.may_create) if known else {}
     finally:
         run("ROLLBACK TO SAVEPOINT ledgerviews_look", None)
-    return Comparison(specs=specs, state=state, differences=found, altered=changed)
+    return Comparison(specs=specs, state=state, differences=found, altered=changed, schemas=here.schemas)

@@ -57,13 +57,13 @@ class Diff:
 
 def diff(settings: Settings) -> Diff:
     """Compare the models of the settings with the database, in one transaction that is rolled back."""
-    wanted = Declared(catalog=load(settings.models), entities=(), schema=settings.schema)
+    wanted = Declared(catalog=load(settings.models), entities=None, schema=settings.schema)
     with closing(db.connect(settings)) as connection, db.translated(target=db.describe_target(settings)):
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.autocommit = False
         run = runner(connection)
         pending = _pending(run, settings)
-        found = compared(run, wanted)
+        found = compared(run, wanted, history=_history(run, settings))
         if found.state.engine < NEEDED_ENGINE:
             raise DriftError(
                 f"The engine in database {connection.info.dbname!r} is version {found.state.engine};"
@@ -102,6 +102,13 @@ def diff(settings: Settings) -> Diff:
         altered=tuple(altered),
         current=not (found.differences or pending or found.state.untracked or found.altered),
     )
+
+
+def _history(run: Run, settings: Settings) -> str | None:
+    """The version table of our own env.py; None where another one may run the revisions."""
+    if settings.migrations is None:
+        return None
+    return str(run(query("history"), {"version_table": f"{SCHEMA}.alembic_version"})[0][0] or "")
 
 
 def closure(run: Run, found: Comparison, schema: str) -> Sequence[Relation]:

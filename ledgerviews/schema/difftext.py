@@ -42,6 +42,9 @@ def _heading(
     yield f"-- {name} ({step.kind}{was}): {step.action}"
     if one.what == CHANGE and one.aspects:
         yield f"--   differs in: {', '.join(one.aspects)}"
+    there = one.live.registered if one.live is not None else None
+    if one.what == DROP and there is not None and there.history is not None:
+        yield f"--   installed by the revisions that {there.history} counts"
     yield f"--   locks: {step.lock}"
     if (line := _build(step)) is not None:
         yield f"--   build: {line}"

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from alembic.util import CommandError
+from psycopg import sql
+
+from ledgerviews import db
 from ledgerviews.config import Settings
+from ledgerviews.errors import LedgerviewsError
 from ledgerviews.queries import query
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from alembic.operations import Operations
+    from alembic.runtime.migration import MigrationContext
 
 SETTINGS = "ledgerviews_settings"
 """The key under which an Alembic Config's attributes carry the Settings."""
@@ -16,14 +25,50 @@ SETTINGS = "ledgerviews_settings"
 
 def settings_of(operations: Operations) -> Settings:
     """The settings of this run; from the environment where another env.py runs the revision."""
+    return _given(operations) or Settings.from_environment()
+
+
+def _given(operations: Operations) -> Settings | None:
     config = operations.get_context().config
     settings = config.attributes.get(SETTINGS) if config is not None else None
-    return settings if isinstance(settings, Settings) else Settings.from_environment()
+    return settings if isinstance(settings, Settings) else None
 
 
 def offline(operations: Operations) -> bool:
     """Whether the script is printed (``--sql``) instead of run."""
     return bool(operations.get_context().as_sql)
+
+
+def version_table(context: MigrationContext | None) -> str:
+    """The name of the table that this history of revisions counts in, as it is looked up."""
+    assert context is not None  # noqa: S101 (Alembic runs nothing without one)
+    names = [name for name in (context.version_table_schema, context.version_table) if name]
+    return sql.Identifier(*names).as_string(None)
+
+
+def remember_history(operations: Operations) -> str:
+    """The statement after which the registry notes who installs: under the search_path of the run."""
+    return sql.SQL(_HISTORY).format(sql.Literal(version_table(operations.get_context()))).as_string(None)
+
+
+@contextmanager
+def command_errors(operations: Operations) -> Iterator[None]:
+    """Under another env.py, whatever is refused inside is a line of Alembic's; ours sees to that itself."""
+    if _given(operations) is not None:
+        yield
+        return
+    try:
+        with db.translated(target=_target(operations)):
+            yield
+    except LedgerviewsError as exc:
+        raise CommandError(str(exc)) from exc
+
+
+def _target(operations: Operations) -> str:
+    if offline(operations):
+        return "the database"
+    raw: Any = operations.get_bind().connection.driver_connection
+    return f"database {raw.info.dbname!r} as {raw.info.user!r}"
 
 
 def installed_version(operations: Operations) -> int:
@@ -37,6 +82,14 @@ def installed_version(operations: Operations) -> int:
     return int(row[0]) if row else 0
 
 
+_HISTORY = """\
+SELECT pg_catalog.set_config('ledgerviews.history', COALESCE((
+    SELECT n.nspname || '.' || c.relname
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.oid = pg_catalog.to_regclass({})
+), ''), true);
+"""
 _GUARD = """\
 SET LOCAL search_path = pg_catalog, pg_temp;
 DO $body$
@@ -67,14 +120,15 @@ def run(operations: Operations, script: str) -> None:
         return
     if offline(operations):
         output = operations.get_context().impl.static_output
-        output(_GUARD + script + "SET LOCAL search_path TO DEFAULT;\n")
+        output(remember_history(operations) + _GUARD + script + "SET LOCAL search_path TO DEFAULT;\n")
         return
     # The driver's own cursor: SQLAlchemy would read :name and %% in the text.
     cursor = _cursor(operations)
-    cursor.execute("SELECT pg_catalog.current_setting('search_path')")
-    ((path,),) = cursor.fetchall()
-    cursor.execute(_GUARD + script)
-    cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [path])
+    with command_errors(operations):
+        cursor.execute("SELECT pg_catalog.current_setting('search_path')")
+        ((path,),) = cursor.fetchall()
+        cursor.execute(remember_history(operations) + _GUARD + script)
+        cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [path])
 
 
 def _cursor(operations: Operations) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 Spec = dict[str, Any]
 SOURCE = "source"
-_LONGEST_NAME = 63  # bytes
+LONGEST_NAME = 63  # bytes; PostgreSQL cuts what is longer in silence
 
 
 def located(key: str, schema: str) -> tuple[str, str]:
@@ -24,5 +24,5 @@ def split_index(text: str) -> tuple[str, str]:
 def declared_index(relation: str, text: str) -> str:
     """The name of an index that is declared as what follows CREATE INDEX … ON relation."""
     digest = sha256(text.encode()).hexdigest()[:8]
-    room = _LONGEST_NAME - len("__idx") - len(digest)
+    room = LONGEST_NAME - len("__idx") - len(digest)
     return f"{relation.encode()[:room].decode(errors='ignore')}_{digest}_idx"

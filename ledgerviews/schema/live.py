@@ -60,6 +60,7 @@ class Registered:
         checks: its checks.
         seconds: how long it last took to compute all of it.
         body: its SELECT as it was run.
+        history: the version table of the revisions that installed it; None where nobody knows.
     """
 
     kind: str
@@ -75,6 +76,7 @@ class Registered:
     checks: list[dict[str, Any]] = field(default_factory=list)
     seconds: float | None = None
     body: str | None = None
+    history: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +137,7 @@ class State:
         sources: the spec of each tracked source, by ``schema.name``.
         untracked: the tracked sources whose triggers are not as they were put on, and what became of them.
         may_create: whether definitions can be printed under temporary names here.
+        history: the version table of the revisions that ask; None where nobody knows.
     """
 
     engine: int
@@ -142,6 +145,11 @@ class State:
     sources: Mapping[str, Spec]
     untracked: Mapping[str, tuple[str, ...]]
     may_create: bool
+    history: str | None = None
+
+    def of_another(self, there: Registered) -> bool:
+        """Whether another history of revisions installed it."""
+        return self.history is not None and there.history not in {None, self.history}
 
 
 class Conditions(NamedTuple):
@@ -167,7 +175,9 @@ def conditions(run: Run) -> Conditions:
     return Conditions(bool(may), path, tuple(json.loads(schemas)), version)
 
 
-def read(run: Run, specs: Mapping[str, Spec], found: Conditions, *, schema: str) -> State:
+def read(
+    run: Run, specs: Mapping[str, Spec], found: Conditions, *, schema: str, history: str | None = None
+) -> State:
     """Read all of it; every name must be printed with its schema, so nothing else may be on the search_path.
 
     Args:
@@ -175,6 +185,7 @@ def read(run: Run, specs: Mapping[str, Spec], found: Conditions, *, schema: str)
         specs: what is declared; the rest of what is compared is in the registry.
         found: the conditions.
         schema: the target schema.
+        history: the version table of the revisions that ask, where that is known.
     """
     run("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)", None)
     run("SELECT pg_catalog.set_config('quote_all_identifiers', 'off', true)", None)
@@ -209,6 +220,7 @@ def read(run: Run, specs: Mapping[str, Spec], found: Conditions, *, schema: str)
         sources=sources,
         untracked=untracked,
         may_create=found.may_create,
+        history=history,
     )
 
 

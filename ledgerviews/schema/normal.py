@@ -52,6 +52,8 @@ class Normal:
         days_again: the same of the function.
         indexes: the declared indexes, in their order.
         error: why it cannot be created.
+        sqlstate: PostgreSQL's code for that.
+        where: the line, as ``line 2 of its SELECT: …``; None where nobody knows it.
     """
 
     printed: str | None = None
@@ -61,6 +63,8 @@ class Normal:
     days_again: str | None = None
     indexes: tuple[str, ...] = ()
     error: str | None = None
+    sqlstate: str | None = None
+    where: str | None = None
 
 
 @dataclass
@@ -106,7 +110,8 @@ class _Maker:
     def __init__(self, run: Run, specs: Mapping[str, Spec], *, schema: str, search_path: str) -> None:
         self._run, self._specs, self._schema, self._path = run, specs, schema, search_path
         self._made: dict[str, _Made] = {}
-        self._errors: dict[str, str] = {}
+        self._errors: dict[str, Normal] = {}
+        self._sent = ("definition", "")
 
     def create(self, key: str) -> None:
         spec = self._specs[key]
@@ -119,14 +124,17 @@ class _Maker:
                 self._rename(self._made[read], shown=True)
             if "." in key:
                 self._run(_set_path(self._path), None)
-            self._run(f"CREATE TEMPORARY VIEW {_temporary(name)} AS\n{self._text(key, 'definition')}\n", None)
+            self._send(
+                "definition",
+                f"CREATE TEMPORARY VIEW {_temporary(name)} AS\n{self._text(key, 'definition')}\n",
+            )
             if spec.get("day_definition"):
                 # Under its own name, for its arguments are printed with it.
-                self._run(
+                self._send(
+                    "day_definition",
                     f"CREATE FUNCTION {_temporary(self._days(key))}(lo date, hi date) RETURNS SETOF"
                     f" {_temporary(name)} LANGUAGE sql STABLE BEGIN ATOMIC\n"
                     f"{self._text(key, 'day_definition')};\nEND",
-                    None,
                 )
             self._index(made, spec)
             self._run(_OURS, None)
@@ -139,7 +147,9 @@ class _Maker:
             self._run("ROLLBACK TO SAVEPOINT ledgerviews_one", None)
             for read in reads:
                 self._made[read].shown = False
-            self._errors[key] = _message(exc)
+            self._errors[key] = Normal(
+                error=_message(exc), sqlstate=_sqlstate(exc), where=_where(exc, *self._sent, spec)
+            )
         else:
             self._made[key] = made
         self._run("RELEASE SAVEPOINT ledgerviews_one", None)
@@ -161,7 +171,7 @@ class _Maker:
         def named(text: str | None) -> str | None:
             return plain(text and _NAME.sub(one, text))
 
-        found = {key: Normal(error=error) for key, error in self._errors.items()}
+        found = dict(self._errors)
         for name, _, _, printed, columns, days, indexes in rows:
             key = names[name]
             by_name = dict(json.loads(indexes or "[]"))
@@ -214,6 +224,11 @@ class _Maker:
             self._run("RELEASE SAVEPOINT ledgerviews_one", None)
         return self._print(suffix=_AGAIN)
 
+    def _send(self, part: str, statement: str) -> None:
+        """Run what makes a part of a spec, which is to blame where that fails."""
+        self._sent = (part, statement)
+        self._run(statement, None)
+
     def _days(self, key: str) -> str:
         return f"{rollup_name(*located(key, self._schema))}_days"
 
@@ -236,7 +251,7 @@ class _Maker:
         for number, index in enumerate(spec["indexes"]):
             name = f"{made.unique}:{number}"
             unique, rest = split_index(index)
-            self._run(f"CREATE {unique}INDEX {_quoted(name)} ON {_temporary(table)} {rest}", None)
+            self._send("indexes", f"CREATE {unique}INDEX {_quoted(name)} ON {_temporary(table)} {rest}")
             made.indexes.append(name)
 
     def _rename(self, made: _Made, *, shown: bool) -> None:
@@ -253,12 +268,30 @@ _TEXT_IS_WRONG = frozenset({"42", "22", "0A", "2B", "54", "3F", "21"})
 
 def is_about_the_text(exc: Exception) -> bool:
     """Whether an error of psycopg or psycopg2 says that a statement cannot be run as it is written."""
-    state = getattr(exc, "sqlstate", None) or getattr(exc, "pgcode", None)
+    state = _sqlstate(exc)
     return state is not None and state[:2] in _TEXT_IS_WRONG
+
+
+def _sqlstate(exc: Exception) -> str | None:
+    """The code of psycopg's and psycopg2's errors."""
+    return getattr(exc, "sqlstate", None) or getattr(exc, "pgcode", None)
 
 
 def _message(exc: Any) -> str:
     return str(getattr(getattr(exc, "diag", None), "message_primary", None) or exc)
+
+
+def _where(exc: Any, part: str, sent: str, spec: Spec) -> str | None:
+    """The line that PostgreSQL points at: a text is sent from its statement's second line on."""
+    if part == "indexes":
+        return "in its indexes"
+    position = getattr(getattr(exc, "diag", None), "statement_position", None)
+    if not position:
+        return None
+    lines = statement(spec[part]).splitlines()
+    number = min(sent[: int(position) - 1].count("\n"), len(lines))
+    which = "SELECT" if part == "definition" else part
+    return f"line {number} of its {which}: {lines[number - 1].strip()}" if number else None
 
 
 def _set_path(path: str) -> str:

@@ -7,7 +7,7 @@ database without our engine it does nothing, so the application's history still 
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
@@ -31,6 +31,7 @@ BEGIN
 END
 $ledgerviews$"""
 _PROBE = "ledgerviews.in_transaction"
+_SAVEPOINT = "ledgerviews_released"
 
 
 @contextmanager
@@ -39,7 +40,8 @@ def released(operations: Any, *tables: str, attempts: int = 100) -> Iterator[Non
 
     Inside the block, alter the tables as if no view read them. What was taken off comes back in the same
     transaction: views, functions, triggers, grants, comments, indexes, and the rows. Where a definition no
-    longer fits, the migration fails with its name, the line and the column, and nothing is changed.
+    longer fits, the migration fails with its name, the line and the column, and nothing is changed. Where the
+    block raises, all of it is undone before the error goes on.
 
     Args:
         operations: Alembic's ``op``.
@@ -56,14 +58,23 @@ def released(operations: Any, *tables: str, attempts: int = 100) -> Iterator[Non
     context = operations.get_context()
     if context.as_sql:
         context.impl.static_output(_statement(release.as_string(None)) + ";")
-        yield
-        context.impl.static_output(_statement("ledgerviews.restore()") + ";")
+        try:
+            yield
+        finally:
+            context.impl.static_output(_statement("ledgerviews.restore()") + ";")
         return
     connection = operations.get_bind()
     _require_transaction(connection)
+    # Who catches an error of the block outside of it, and commits, commits what was before. Nobody releases
+    # the savepoint: there is none any more where the block itself has committed.
+    _run(connection, f"SAVEPOINT {_SAVEPOINT}")
     _run(connection, _statement(release.as_string(None)))
-    # An error of the block ends the migration, and its transaction takes back what was taken off.
-    yield
+    try:
+        yield
+    except BaseException:
+        with suppress(CommandError):
+            _run(connection, f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+        raise
     _run(connection, _statement("ledgerviews.restore()"))
 
 

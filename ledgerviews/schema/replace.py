@@ -17,7 +17,7 @@ from psycopg import sql
 from ledgerviews.errors import DatabaseError, UsageError
 
 from . import stage_sql, staging, statements, unrefreshed
-from .execute import installed_version, offline, settings_of
+from .execute import command_errors, installed_version, offline, remember_history, settings_of
 from .incremental import ParentTable
 
 if TYPE_CHECKING:
@@ -66,7 +66,13 @@ class ReplaceOp(MigrateOperation):
 
 @Operations.implementation_for(ReplaceOp)
 def _replace(operations: Operations, operation: ReplaceOp) -> None:
-    text = script(operation.before, operation.after, settings=settings_of(operations))
+    with command_errors(operations):
+        _run(operations, operation)
+
+
+def _run(operations: Operations, operation: ReplaceOp) -> None:
+    text = remember_history(operations)
+    text += script(operation.before, operation.after, settings=settings_of(operations))
     if offline(operations):
         operations.get_context().impl.static_output(text)
         return
@@ -77,10 +83,11 @@ def _replace(operations: Operations, operation: ReplaceOp) -> None:
         )
     bind = operations.get_bind()
     raw: Any = bind.connection.driver_connection
+    sent = _encoded(text, raw.info.encoding)
     for attempt in range(1, ATTEMPTS + 1):
         own = not bind.in_nested_transaction() and _begin_anew(raw)
         try:
-            raw.execute(text.encode())
+            raw.execute(sent)
         except psycopg.errors.SerializationFailure:
             # A scrub noted its work after our snapshot; in a transaction of our own nothing else is lost.
             if not own or attempt == ATTEMPTS:
@@ -92,6 +99,17 @@ def _replace(operations: Operations, operation: ReplaceOp) -> None:
             raise
         else:
             return
+
+
+def _encoded(text: str, encoding: str) -> bytes:
+    """The text as the connection reads it, which is as the database has it unless somebody said otherwise."""
+    try:
+        return text.encode(encoding)
+    except UnicodeEncodeError as exc:
+        raise UsageError(
+            f"The revision holds {exc.object[exc.start]!r}, which the connection's {encoding} lacks.",
+            hint="Connect with client_encoding=utf8 if the database can hold it, or use other letters.",
+        ) from None
 
 
 def script(

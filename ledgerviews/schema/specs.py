@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ledgerviews.errors import DeclarationError
 from ledgerviews.sqltext import MODEL_SCHEMA, identifiers, qualified_names, statement
 
-from .keys import SOURCE, Spec, located
+from .keys import LONGEST_NAME, SOURCE, Spec, located
 from .render import arguments_of, source_arguments
 
 if TYPE_CHECKING:
@@ -76,6 +76,23 @@ def ordered(specs: Mapping[str, Spec]) -> list[str]:
     return sorted(order, key=lambda key: specs[key]["kind"] != SOURCE)
 
 
+def still_read(
+    specs: Mapping[str, Spec], gone: Iterable[str], *, schema: str, search_path: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Each declared relation whose text names one that goes, with that one."""
+    going = list(gone)
+    found = []
+    for key, spec in specs.items():
+        if spec["kind"] == SOURCE:
+            continue
+        # A model is written against public; a name that is declared stands for that.
+        here = schema if "." in key else MODEL_SCHEMA
+        places = {located(one, here): one for one in [*going, *specs]}
+        named = _named(spec["definition"], places, search_path if "." in key else ())
+        found += [(key, one) for one in going if one in named]
+    return found
+
+
 def checked(check: Mapping[str, Any]) -> Spec:
     """A check without what it leaves to the default."""
     defaults: Spec = {"columns": [], "expression": None, "severity": "error"}
@@ -113,6 +130,13 @@ def _entity(entity: Any) -> tuple[str, Spec]:
         )
     if "." in entity.schema:
         raise DeclarationError(f"The schema {entity.schema!r} has a dot in its name; none such is taken.")
+    for name in (entity.schema, entity.signature):
+        if len(name.encode()) > LONGEST_NAME:
+            raise DeclarationError(
+                f"{entity.schema}.{entity.signature}:"
+                f" PostgreSQL cuts a name of more than {LONGEST_NAME} bytes.",
+                hint=f"Give {name} a shorter name.",
+            )
     # alembic-utils sends its text through SQLAlchemy, where a colon may have to be written \:.
     spec: Spec = {"kind": kind, "definition": statement(entity.definition.replace("\\:", ":"))}
     if kind != "view" and not getattr(entity, "with_data", True):
@@ -128,16 +152,21 @@ def _reads(
 ) -> set[str]:
     """The declared relations that a definition names."""
     text = spec["definition"]
-    named = set(qualified_names(text))
     if "." not in key:
         # A model is written against public, and what it reads of the models is moved with it.
-        models = set(spec["reads"])
-        return models | {places[one] for one in named if one in places and "." in places[one]}
-    for name in identifiers(text) & {name for _, name in places}:
+        return set(spec["reads"]) | {one for one in _named(text, places, ()) if "." in one}
+    return _named(text, places, search_path) - {key}
+
+
+def _named(text: str, places: Mapping[tuple[str, str], str], search_path: Sequence[str]) -> set[str]:
+    """The keys of what a text names, with a schema or by the search_path."""
+    named = set(qualified_names(text))
+    words = identifiers(text) & {name for _, name in places} if search_path else frozenset[str]()
+    for name in words:
         first = next((place for one in search_path if (place := (one, name)) in places), None)
         if first is not None and name in _tables(text):
             named.add(first)
-    return {places[one] for one in named if one in places} - {key}
+    return {places[one] for one in named if one in places}
 
 
 def _tables(text: str) -> set[str]:

@@ -20,7 +20,8 @@ _REMEMBER = sql.SQL("""\
 INSERT INTO ledgerviews.unrefreshed AS u (schema_name, relation_name, definition, printed, declared)
 VALUES ({schema}, {name}, {definition}, ledgerviews.printed({schema}, {name}), {declared})
 ON CONFLICT (schema_name, relation_name) DO UPDATE
-SET definition = excluded.definition, printed = excluded.printed, declared = excluded.declared;
+SET definition = excluded.definition, printed = excluded.printed, declared = excluded.declared,
+    history = COALESCE(excluded.history, u.history);
 """)
 _FORGET = sql.SQL("""\
 DELETE FROM ledgerviews.unrefreshed AS u WHERE u.schema_name = {schema} AND u.relation_name = {name};

@@ -84,7 +84,13 @@ def test_what_reads_something_in_question_is_in_question() -> None:
 
     assert list(in_question({"m": changed, "r": reader}, there, schema="public")) == ["m", "r"]
     assert in_question({"m": SPEC, "r": reader}, there, schema="public") == {}
-    assert in_question({"new": SPEC, "newer": SPEC | {"reads": ["new"]}}, there, schema="public") == {}
+
+
+def test_new_ones_are_in_question() -> None:
+    """They are printed, too, so that one that cannot be created is told before a revision holds it."""
+    specs = {"new": SPEC, "newer": SPEC | {"reads": ["new"]}}
+
+    assert in_question(specs, state(), schema="public") == specs
 
 
 def test_a_definition_that_only_reads_otherwise_is_the_same() -> None:

@@ -81,7 +81,8 @@ ALTER TABLE ledgerviews.relation
     DROP COLUMN day_body,
     DROP COLUMN printed,
     DROP COLUMN printed_days,
-    DROP COLUMN declared;
+    DROP COLUMN declared,
+    DROP COLUMN history;
 ALTER TABLE ledgerviews.engine DROP COLUMN printed;
 ALTER FUNCTION ledgerviews.fill_nested(text, date, date) RESET max_parallel_workers_per_gather;
 ALTER FUNCTION ledgerviews.fill_nested(text, date, date) SET parallel_setup_cost = 100000;

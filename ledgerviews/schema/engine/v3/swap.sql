@@ -41,7 +41,7 @@ BEGIN
     ON CONFLICT (schema_name, relation_name) DO UPDATE
     SET kind = excluded.kind, definition = excluded.definition, unique_key = excluded.unique_key, day_column = excluded.day_column,
         rollup = excluded.rollup, sources = excluded.sources, day_definition = excluded.day_definition, body = excluded.body,
-        day_body = excluded.day_body, declared = excluded.declared, printed = excluded.printed, printed_days = excluded.printed_days,
+        day_body = excluded.day_body, declared = excluded.declared, history = COALESCE(excluded.history, r.history), printed = excluded.printed, printed_days = excluded.printed_days,
         installed_at = CASE WHEN staged.change IN ('create', 'rebuild') THEN pg_catalog.now() ELSE r.installed_at END;
     IF staged.kind = 'view' THEN
         DELETE FROM ledgerviews.relation_state AS t WHERE t.schema_name = staged.schema_name AND t.relation_name = staged.relation_name;
@@ -372,6 +372,10 @@ DECLARE
     v_sources text[];
     v_lock_timeout text := pg_catalog.current_setting('lock_timeout');
     v_staged ledgerviews.staged;
+    v_pid integer;
+    v_circle integer;
+    v_circle_name text;
+    v_circle_began timestamptz;
 BEGIN
     FOR v_staged IN
         SELECT s.* FROM ledgerviews.staged AS s WHERE s.change <> 'drop' AND s.renamed_from IS NULL ORDER BY s.place
@@ -447,6 +451,31 @@ BEGIN
             PERFORM pg_catalog.set_config('lock_timeout', v_lock_timeout, true);
             EXIT;
         EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+            -- Who holds one of them and waits for us, as for what we keep from being changed, gives it back no sooner
+            -- than we end. PostgreSQL looks for deadlocks once a wait, and that wait is never ours.
+            SELECT l.pid, l.relation::pg_catalog.regclass::text INTO v_pid, v_circle_name
+            FROM pg_catalog.pg_locks AS l
+            WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_catalog.pg_backend_pid()
+                AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())
+                AND l.relation IN (
+                    SELECT m.old FROM ledgerviews.member AS m WHERE m.action IN ('swap', 'replace', 'drop') AND m.kind <> 'function'
+                    UNION ALL
+                    SELECT s.stands FROM ledgerviews.staged AS s
+                )
+                AND pg_catalog.pg_backend_pid() = ANY (pg_catalog.pg_blocking_pids(l.pid))
+            ORDER BY l.pid, l.relation
+            LIMIT 1;
+            IF v_pid IS DISTINCT FROM v_circle THEN
+                v_circle := v_pid;
+                v_circle_began := pg_catalog.clock_timestamp();
+            ELSIF v_pid IS NOT NULL AND pg_catalog.clock_timestamp() - v_circle_began > interval '2 s' THEN
+                RAISE EXCEPTION USING
+                    ERRCODE = 'lock_not_available',
+                    MESSAGE = pg_catalog.format(
+                        '%s cannot be exchanged: session %s holds it, and waits to change what is replaced here; nothing was changed.',
+                        v_circle_name, v_pid),
+                    HINT = 'Let that session end (pg_stat_activity shows it), then run this again.';
+            END IF;
             IF 1000 * EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - v_began) >= patience_ms THEN
                 RAISE EXCEPTION USING
                     ERRCODE = 'lock_not_available',
@@ -454,7 +483,7 @@ BEGIN
                         '%s was in use at each of %s attempts in %s s to exchange it; nothing was changed.',
                         COALESCE(v_name, 'A source'), v_attempts,
                         pg_catalog.round(EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - v_began), 1)),
-                    HINT = 'A long transaction reads it: see pg_stat_activity. Try again, or give it longer (LEDGERVIEWS_SWAP_TIMEOUT).';
+                    HINT = 'A long transaction reads it: see pg_stat_activity, and pg_prepared_xacts. Try again, or give it longer (LEDGERVIEWS_SWAP_TIMEOUT).';
             END IF;
         END;
         PERFORM pg_catalog.pg_sleep(0.05 + pg_catalog.random() * 0.2);

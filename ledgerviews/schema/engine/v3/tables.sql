@@ -11,7 +11,9 @@ ALTER TABLE ledgerviews.relation
     ADD COLUMN day_body text,
     ADD COLUMN printed text,
     ADD COLUMN printed_days text,
-    ADD COLUMN declared jsonb NOT NULL DEFAULT '{}';
+    ADD COLUMN declared jsonb NOT NULL DEFAULT '{}',
+    -- What stands is taken for that of whoever brings the engine to this version.
+    ADD COLUMN history text DEFAULT NULLIF(pg_catalog.current_setting('ledgerviews.history', true), '');
 COMMENT ON COLUMN ledgerviews.relation.body IS
 'The SELECT as it was run, with the names of where it was installed; line by line the definition. NULL where nobody knows.';
 COMMENT ON COLUMN ledgerviews.relation.day_body IS 'The same of the SELECT of single days.';
@@ -20,6 +22,8 @@ COMMENT ON COLUMN ledgerviews.relation.printed IS
 COMMENT ON COLUMN ledgerviews.relation.printed_days IS 'The same of the function of single days.';
 COMMENT ON COLUMN ledgerviews.relation.declared IS
 'The indexes, grants, options and owner that were declared when it was installed; what is not declared is left alone.';
+COMMENT ON COLUMN ledgerviews.relation.history IS
+'The version table of the history of revisions that installed it: no other one proposes to drop it. NULL where nobody knows.';
 
 CREATE TABLE ledgerviews.unrefreshed (
     schema_name text NOT NULL,
@@ -27,6 +31,7 @@ CREATE TABLE ledgerviews.unrefreshed (
     definition text NOT NULL,
     printed text,
     declared jsonb NOT NULL DEFAULT '{}',
+    history text DEFAULT NULLIF(pg_catalog.current_setting('ledgerviews.history', true), ''),
     PRIMARY KEY (schema_name, relation_name)
 );
 COMMENT ON TABLE ledgerviews.unrefreshed IS
