@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -109,12 +110,29 @@ def _look_away(
     schemas.discard(SCHEMA)
 
 
+@cache
+def come_last() -> None:
+    """Have our part run after what env.py has imported: alembic-utils', above all, in any Alembic."""
+    comparators.dispatch_for("schema", **_LAST)(_compare)
+
+
 @comparators.dispatch_for("schema", **_LAST)
+def _leave_ours(
+    autogen_context: AutogenContext, upgrade_ops: ops.UpgradeOps, _schemas: set[str | None]
+) -> None:
+    """Take out what Alembic would do to our tables, under an env.py that declares nothing, too."""
+    all_metadata = _all_metadata(autogen_context)
+    upgrade_ops.ops[:] = [one for one in upgrade_ops.ops if not _not_theirs(one, all_metadata)]
+
+
+def _all_metadata(autogen_context: AutogenContext) -> list[Any]:
+    metadata = autogen_context.metadata
+    return list(metadata) if isinstance(metadata, Sequence) else [metadata]
+
+
 def _compare(autogen_context: AutogenContext, upgrade_ops: ops.UpgradeOps, _schemas: set[str | None]) -> None:
     """Put our operation between what it needs and what needs it."""
-    metadata = autogen_context.metadata
-    all_metadata = list(metadata) if isinstance(metadata, Sequence) else [metadata]
-    upgrade_ops.ops[:] = [one for one in upgrade_ops.ops if not _not_theirs(one, all_metadata)]
+    all_metadata = _all_metadata(autogen_context)
     wanted = next((one.info[INFO] for one in all_metadata if one is not None and INFO in one.info), None)
     if wanted is None:
         return

@@ -88,6 +88,9 @@ def declare(
             LEDGERVIEWS_MODELS; where entities are given and that is not set, there are no models.
         settings: those of the environment, where nothing is said.
     """
+    from .autogenerate import come_last  # noqa: PLC0415 (it imports this module)
+
+    come_last()
     settings = settings or Settings.from_environment()
     catalog: Catalog | None
     if isinstance(models, Catalog):
