@@ -148,6 +148,28 @@ def test_privileges_changed_meanwhile_stop_it(empty_url: str, connect: Connect, 
     assert fingerprint(connection) == granted
 
 
+def test_roles_that_change_meanwhile_do_not_stop_it(empty_url: str, connect: Connect) -> None:
+    """Who joins a role or leaves the server during the build was granted or revoked nothing on a relation."""
+    connection, other = connect(empty_url), connect(empty_url)
+    open_shop(connection, empty_url)
+    after = SHOP | {
+        "base": BASE | {"definition": BASE["definition"].replace("o.amount\n", "o.amount, 1 AS one\n")}
+    }
+    build, swap, rest = script(SHOP, after, settings=Settings()).partition("SELECT ledgerviews.swap(")
+    joins, leaves = (f"lv_{connection.info.dbname[-40:]}_{word}" for word in ("joins", "leaves"))
+    other.execute(f'CREATE ROLE "{joins}"; CREATE ROLE "{leaves}"; GRANT pg_monitor TO "{leaves}"'.encode())
+    try:
+        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        connection.execute(build.encode())
+        other.execute(f'GRANT pg_monitor, pg_read_all_data TO "{joins}"; DROP ROLE "{leaves}"'.encode())
+        connection.execute(f"{swap}{rest}".encode())
+        connection.execute("COMMIT")
+    finally:
+        other.execute(f'DROP ROLE IF EXISTS "{joins}", "{leaves}"'.encode())
+
+    assert connection.execute("SELECT DISTINCT one FROM public.base").fetchall() == [(1,)]
+
+
 def test_readers_notice_nothing(empty_url: str, connect: Connect) -> None:
     """While a chain is replaced up and down, readers get rows, no error, and do not wait for the build."""
     connection = connect(empty_url)

@@ -59,6 +59,7 @@ DROP FUNCTION ledgerviews.run_under(text, text);
 DROP FUNCTION ledgerviews.finally(text);
 DROP FUNCTION ledgerviews.resolved(text, boolean);
 DROP FUNCTION ledgerviews.object_reads(oid, oid);
+DROP FUNCTION ledgerviews.privileges_differ(jsonb, jsonb);
 DROP FUNCTION ledgerviews.privileges(oid, text);
 DROP FUNCTION ledgerviews.old_schema(text);
 DROP FUNCTION ledgerviews.next_schema(text);

@@ -66,7 +66,7 @@ CREATE TABLE ledgerviews.member (
     row_count bigint,
     statistics jsonb NOT NULL DEFAULT '{}',
     upstream text[] NOT NULL DEFAULT '{}',
-    privileges text
+    privileges jsonb
 );
 COMMENT ON TABLE ledgerviews.member IS
 'All that a replacement touches, while its transaction lasts: what changes, and what depends on that.';
@@ -88,29 +88,65 @@ SET search_path = pg_catalog, pg_temp
 RETURN 'ledgerviews_old_' || pg_catalog.left(pg_catalog.md5(schema_name), 8);
 COMMENT ON FUNCTION ledgerviews.old_schema(text) IS 'Where replaced relations of a schema are kept until the next replacement, if they are.';
 
-CREATE FUNCTION ledgerviews.privileges(object oid, kind text) RETURNS text
+CREATE FUNCTION ledgerviews.privileges(object oid, kind text) RETURNS jsonb
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
--- These functions look at the catalog of now, where a query sees that of the snapshot.
-SELECT pg_catalog.md5(pg_catalog.string_agg(
-    CASE
-        WHEN privileges.kind <> 'function' THEN
-            pg_catalog.has_table_privilege(o.oid, object, p.name || g.option)::integer::text
-            || CASE
-                WHEN p.name IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')
-                    THEN pg_catalog.has_any_column_privilege(o.oid, object, p.name || g.option)::integer::text
+AS $body$
+-- The functions that ask for privileges look at the catalog of now, where a query sees that of the snapshot.
+SELECT pg_catalog.jsonb_object_agg(o.oid, pg_catalog.jsonb_build_array(
+    (
+        SELECT pg_catalog.string_agg(pg_catalog.pg_has_role(o.oid, q.oid, 'USAGE')::integer::text, '' ORDER BY q.oid)
+        FROM pg_catalog.pg_roles AS q
+        WHERE q.rolname IN ('pg_read_all_data', 'pg_write_all_data', 'pg_maintain') OR q.oid IN (
+            SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE kind <> 'function' AND c.oid = object
+            UNION ALL
+            SELECT f.proowner FROM pg_catalog.pg_proc AS f WHERE kind = 'function' AND f.oid = object
+            UNION ALL
+            SELECT a.grantee FROM pg_catalog.pg_class AS c, pg_catalog.aclexplode(c.relacl) AS a WHERE kind <> 'function' AND c.oid = object
+            UNION ALL
+            SELECT a.grantee FROM pg_catalog.pg_attribute AS t, pg_catalog.aclexplode(t.attacl) AS a
+            WHERE kind <> 'function' AND t.attrelid = object
+            UNION ALL
+            SELECT a.grantee FROM pg_catalog.pg_proc AS f, pg_catalog.aclexplode(f.proacl) AS a WHERE kind = 'function' AND f.oid = object
+        )
+    ),
+    (
+        SELECT pg_catalog.string_agg(
+            CASE
+                WHEN kind <> 'function' THEN
+                    pg_catalog.has_table_privilege(o.oid, object, p.name || g.option)::integer::text
+                    || CASE
+                        WHEN p.name IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')
+                            THEN pg_catalog.has_any_column_privilege(o.oid, object, p.name || g.option)::integer::text
+                        ELSE ''
+                    END
+                WHEN p.name = 'SELECT' THEN pg_catalog.has_function_privilege(o.oid, object, 'EXECUTE' || g.option)::integer::text
                 ELSE ''
-            END
-        WHEN p.name = 'SELECT' THEN pg_catalog.has_function_privilege(o.oid, object, 'EXECUTE' || g.option)::integer::text
-        ELSE ''
-    END, '' ORDER BY o.oid, p.name, g.option))
-FROM pg_catalog.pg_roles AS o
-CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE'), ('REFERENCES'), ('TRIGGER'), ('MAINTAIN')) AS p (name)
-CROSS JOIN (VALUES (''), (' WITH GRANT OPTION')) AS g (option)
-WHERE p.name <> 'MAINTAIN' OR pg_catalog.current_setting('server_version_num')::integer >= 170000;
-END;
-COMMENT ON FUNCTION ledgerviews.privileges(oid, text) IS 'Who may do what with a relation or function now, in short.';
+            END, '' ORDER BY p.name, g.option)
+        FROM (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE'), ('REFERENCES'), ('TRIGGER'), ('MAINTAIN')) AS p (name)
+        CROSS JOIN (VALUES (''), (' WITH GRANT OPTION')) AS g (option)
+        WHERE p.name <> 'MAINTAIN' OR pg_catalog.current_setting('server_version_num')::integer >= 170000
+    )
+))
+FROM pg_catalog.pg_roles AS o;
+$body$;
+COMMENT ON FUNCTION ledgerviews.privileges(oid, text) IS
+'By role: which of those that matter it is a member of, and what it may do with a relation or function now.';
+
+CREATE FUNCTION ledgerviews.privileges_differ(before jsonb, after jsonb) RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $body$
+-- A role that is gone, or a member of others now, may do something else without a GRANT or REVOKE.
+SELECT EXISTS (
+    SELECT
+    FROM pg_catalog.jsonb_each(before) AS b
+    JOIN pg_catalog.jsonb_each(after) AS a ON a.key = b.key
+    WHERE b.value -> 0 = a.value -> 0 AND b.value -> 1 <> a.value -> 1
+);
+$body$;
+COMMENT ON FUNCTION ledgerviews.privileges_differ(jsonb, jsonb) IS
+'Whether any role may do something else with what is the same object, by GRANT or REVOKE.';
 
 CREATE FUNCTION ledgerviews.object_reads(classid oid, objid oid) RETURNS oid[]
 LANGUAGE sql STABLE

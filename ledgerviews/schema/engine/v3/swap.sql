@@ -397,7 +397,7 @@ BEGIN
         -- What hangs on the new ones is as it was when they were built; no lock of ours keeps a GRANT out.
         SELECT m.old_name INTO v_name
         FROM ledgerviews.member AS m
-        WHERE m.action = 'swap' AND m.old IS NOT NULL AND m.privileges <> ledgerviews.privileges(m.old, m.kind)
+        WHERE m.action = 'swap' AND m.old IS NOT NULL AND ledgerviews.privileges_differ(m.privileges, ledgerviews.privileges(m.old, m.kind))
         LIMIT 1;
         IF FOUND THEN
             RAISE EXCEPTION USING
