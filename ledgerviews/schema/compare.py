@@ -72,6 +72,18 @@ def in_question(specs: Mapping[str, Spec], state: State, *, schema: str) -> dict
     return found
 
 
+def printed_standing(
+    specs: Mapping[str, Spec], state: State, *, schema: str
+) -> dict[str, tuple[str | None, str | None]]:
+    """What is printed of the definitions that stand, and of their functions of single days, by key."""
+    found = {}
+    for key, spec in specs.items():
+        live = state.relations.get(_place(key, spec, state, schema))
+        if live is not None and live.kind == spec["kind"]:
+            found[key] = (live.printed, live.days)
+    return found
+
+
 def differences(
     specs: Mapping[str, Spec],
     state: State,

@@ -11,7 +11,7 @@ from ledgerviews.config import Settings
 from ledgerviews.errors import DriftError
 from ledgerviews.queries import query
 
-from .compare import differences, in_question
+from .compare import differences, in_question, printed_standing
 from .engine_look import altered
 from .engine_versions import LATEST
 from .live import NEEDED_ENGINE, conditions, read
@@ -129,7 +129,17 @@ def compared(run: Run, wanted: Declared, *, history: str | None = None) -> Compa
         )
         state = read(run, specs, here, schema=wanted.schema, history=history)
         asked = in_question(specs, state, schema=wanted.schema) if here.may_create else {}
-        normals = normalized(run, asked, schema=wanted.schema, search_path=here.search_path) if asked else {}
+        normals = (
+            normalized(
+                run,
+                asked,
+                standing=printed_standing(asked, state, schema=wanted.schema),
+                schema=wanted.schema,
+                search_path=here.search_path,
+            )
+            if asked
+            else {}
+        )
 
         def ours(place: Place, there: Registered) -> bool:
             return wanted.ours(place, there) and not state.of_another(there)

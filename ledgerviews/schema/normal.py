@@ -75,12 +75,21 @@ class _Made:
     indexes: list[str] = field(default_factory=list)
 
 
-def normalized(run: Run, specs: Mapping[str, Spec], *, schema: str, search_path: str) -> dict[str, Normal]:
+def normalized(
+    run: Run,
+    specs: Mapping[str, Spec],
+    *,
+    standing: Mapping[str, tuple[str | None, str | None]],
+    schema: str,
+    search_path: str,
+) -> dict[str, Normal]:
     """Each spec's definition as PostgreSQL prints it, the names of the others in it as they will be.
 
     Args:
         run: runs a statement in a transaction; all is rolled back to where it stood.
         specs: in dependency order; what they read beyond each other is the live relation.
+        standing: by key, what PostgreSQL prints of the definition that stands, and of its function of single
+            days; only where it is another is what was printed printed once more.
         schema: the target schema.
         search_path: that under which an entity's text is run.
     """
@@ -90,7 +99,7 @@ def normalized(run: Run, specs: Mapping[str, Spec], *, schema: str, search_path:
         maker = _Maker(run, specs, schema=schema, search_path=search_path)
         for key in specs:
             maker.create(key)
-        return maker.printed()
+        return maker.printed(standing)
     finally:
         run("ROLLBACK TO SAVEPOINT ledgerviews_compare", None)
 
@@ -154,11 +163,10 @@ class _Maker:
             self._made[key] = made
         self._run("RELEASE SAVEPOINT ledgerviews_one", None)
 
-    def printed(self) -> dict[str, Normal]:
+    def printed(self, standing: Mapping[str, tuple[str | None, str | None]]) -> dict[str, Normal]:
         """What was made, by key."""
         names = {made.unique: key for key, made in self._made.items()}
         rows = self._print(suffix="")
-        again = {names[row[0].removesuffix(_AGAIN)]: (row[3], row[5]) for row in self._print_again(rows)}
         ours = {row[0]: (row[1], row[2]) for row in rows}
 
         def one(found: re.Match[str]) -> str:
@@ -171,6 +179,11 @@ class _Maker:
         def named(text: str | None) -> str | None:
             return plain(text and _NAME.sub(one, text))
 
+        def differs(key: str, *texts: str | None) -> bool:
+            return key in standing and tuple(map(plain, standing[key])) != tuple(map(named, texts))
+
+        others = [row for row in rows if differs(names[row[0]], row[3], row[5])]
+        again = {names[row[0].removesuffix(_AGAIN)]: (row[3], row[5]) for row in self._print_again(others)}
         found = dict(self._errors)
         for name, _, _, printed, columns, days, indexes in rows:
             key = names[name]
@@ -202,6 +215,8 @@ class _Maker:
 
     def _print_again(self, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         """Make each from what was printed of it, and print that; what cannot be made so is left out."""
+        if not rows:
+            return []
         keys = {made.unique: key for key, made in self._made.items()}
         for name, _, _, printed, _, days, _ in rows:
             self._run("SAVEPOINT ledgerviews_one", None)
