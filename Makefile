@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?=
 VENV ?= .venv
-JOBS ?= 3
+JOBS ?= 2
 PYTEST_ARGS ?=
 MINUTES ?= 30
 SEED ?=

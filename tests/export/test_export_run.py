@@ -64,10 +64,14 @@ def test_a_run_with_nothing_changed_sends_no_job(world: World) -> None:
     import subprocess
     import sys
 
-    timed = subprocess.run(
-        [sys.executable, "-c", code], env=world.environment(), capture_output=True, text=True, check=True
-    )
-    assert float(timed.stdout.split()[-1]) < 1.0
+    # The quickest of three: beside other work on the same cores a process's own time grows, too.
+    times = []
+    for _ in range(3):
+        timed = subprocess.run(
+            [sys.executable, "-c", code], env=world.environment(), capture_output=True, text=True, check=True
+        )
+        times.append(float(timed.stdout.split()[-1]))
+    assert min(times) < 1.0
 
 
 def test_only_what_changed_travels(world: World) -> None:
