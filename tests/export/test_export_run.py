@@ -44,7 +44,7 @@ def test_the_first_run_brings_everything(world: World) -> None:
 
 
 def test_a_run_with_nothing_changed_sends_no_job(world: World) -> None:
-    """The second run moves nothing, sends no job, takes less than a second of process time."""
+    """The second run moves nothing, sends no job, takes little more time than loading its libraries."""
     world.run()
     world.proxy.arm(None)
 
@@ -64,14 +64,18 @@ def test_a_run_with_nothing_changed_sends_no_job(world: World) -> None:
     import subprocess
     import sys
 
-    # The quickest of three: beside other work on the same cores a process's own time grows, too.
-    times = []
-    for _ in range(3):
+    # A second, on a quiet machine; on a busy one the libraries alone may take that, so they are the measure.
+    bare = (
+        "import time, click, psycopg, pyarrow.parquet, google.cloud.bigquery, adbc_driver_postgresql.dbapi\n"
+        "print(time.process_time())"
+    )
+    times = {}
+    for which in (code, bare):
         timed = subprocess.run(
-            [sys.executable, "-c", code], env=world.environment(), capture_output=True, text=True, check=True
+            [sys.executable, "-c", which], env=world.environment(), capture_output=True, text=True, check=True
         )
-        times.append(float(timed.stdout.split()[-1]))
-    assert min(times) < 1.0
+        times[which] = float(timed.stdout.split()[-1])
+    assert times[code] < 3 * times[bare], times.values()
 
 
 def test_only_what_changed_travels(world: World) -> None:
