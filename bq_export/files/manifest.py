@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bq_export.extract import extract, unwritten
 from bq_export.files.parquet import ParquetSink
-from bq_export.files.text import CsvSink, JsonSink
+from bq_export.files.text import CsvSink, JsonSink, refuse_arrays
 from bq_export.source.misfits import count_misfits
 from bq_export.source.relation import exported, read_relation
 from bq_export.source.snapshot import at_one_moment
@@ -70,7 +70,12 @@ def write_files(
     def write(snapshot: Snapshot) -> list[Written]:
         taken = datetime.now(UTC)
         relations = [read_relation(snapshot.connection, m, schema=settings.schema) for m in models]
-        schemas = [_bq_schema(relation) for relation in relations]  # refuses names before anything is written
+        # Whatever is refused is refused before a file of an earlier time is touched.
+        schemas = [_bq_schema(relation) for relation in relations]
+        if kind == "csv":
+            for relation in relations:
+                refuse_arrays(relation.fields)
+        (folder / MANIFEST).unlink(missing_ok=True)  # it vouches for files that are about to change
         found = []
         for relation, schema in zip(relations, schemas, strict=True):
             found.append(_written(snapshot, relation, folder, kind, progress))
@@ -82,7 +87,6 @@ def write_files(
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / MANIFEST).unlink(missing_ok=True)  # it vouches for files that are about to change
         return at_one_moment(settings, write, progress=progress)
     except OSError as exc:
         raise unwritten(Path(exc.filename or folder), exc) from exc
