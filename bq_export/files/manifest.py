@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shlex
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +20,10 @@ from bq_export.source.relation import exported, read_relation
 from bq_export.source.snapshot import at_one_moment
 from bq_export.target import table_spec
 from ledgerviews import catalog
+from ledgerviews.errors import LockedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import IO
 
     from bq_export.extract import Sink
@@ -87,9 +91,25 @@ def write_files(
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return at_one_moment(settings, write, progress=progress)
+        with _alone(folder):
+            return at_one_moment(settings, write, progress=progress)
     except OSError as exc:
         raise unwritten(Path(exc.filename or folder), exc) from exc
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder for the block: two that write to it would leave a manifest that vouches for neither."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system gives it back when the process ends
+        yield
+    except BlockingIOError:
+        raise LockedError(
+            f"Another bq-export is writing to {folder}.", hint="Wait for it, or write elsewhere: --to."
+        ) from None
+    finally:
+        os.close(handle)
 
 
 def _written(

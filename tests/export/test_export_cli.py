@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -71,6 +73,67 @@ def test_without_a_project_it_says_what_to_set(empty_url: str) -> None:
     assert done.returncode == 2
     assert "GCP_PROJECT and BQ_DATASET are not set" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [("run",), ("plan",), ("files", "--to", "x"), ("cost",), ("run", "--help")])
+def test_without_its_extra_it_says_what_to_install(
+    empty_url: str, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """A package that is lacking is told with the extra that brings it, and needs none for a help."""
+    code = (
+        "import sys\n"
+        "sys.modules.update({'pyarrow': None, 'google.cloud': None, 'adbc_driver_postgresql': None})\n"
+        "from bq_export.cli import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={
+            **pg.clean_environment(),
+            "PYTHONPATH": str(ROOT),
+            "LEDGERVIEWS_DATABASE_URL": empty_url,
+            "GCP_PROJECT": "project",
+            "BQ_DATASET": "d",
+        },
+        cwd=tmp_path,
+        timeout=120,
+    )
+
+    assert "Traceback" not in done.stderr
+    if "--help" in words:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode == 2, done.stderr
+        assert "which is not installed" in done.stderr
+        assert "ledgerviews[bigquery]" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "history"])
+def test_before_the_first_run_it_says_so(world: World, command: str) -> None:
+    """No empty table: a line that names the target."""
+    done = world.cli(command)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"Nothing was exported to {world.export.target} yet.\n"
+
+
+def test_two_do_not_write_to_one_folder(shop_url: str, tmp_path: Path) -> None:
+    """While one writes, another leaves with exit code 5 and touches nothing."""
+    handle = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    words = ("files", "--to", str(tmp_path))
+    left = _export(*words, url=shop_url, env={"LEDGERVIEWS_MODELS": "tests.bigquery.shop"})
+    there = list(tmp_path.iterdir())
+    os.close(handle)
+    after = _export(*words, url=shop_url, env={"LEDGERVIEWS_MODELS": "tests.bigquery.shop"})
+
+    assert left.returncode == 5, left.stderr
+    assert f"Another bq-export is writing to {tmp_path}" in left.stderr
+    assert there == []
+    assert after.returncode == 0, after.stderr
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv", "json"])
