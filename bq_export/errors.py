@@ -39,6 +39,18 @@ class RewrittenError(ExportError):
         )
 
 
+class UnsteadyError(ExportError):
+    """A relation gave other rows than were counted, in one snapshot; another moment may do."""
+
+    def __init__(self, *, relation: str, counted: int, read: int) -> None:
+        """Name the relation and the two numbers."""
+        super().__init__(
+            f"Cannot export {relation}: {counted:,} rows were counted and {read:,} read, as of one moment.",
+            hint="Its rows depend on more than tables, such as now(), random() or a foreign table: "
+            "publish it as a materialized view.",
+        )
+
+
 class BudgetError(ExportError):
     """The run would pass the monthly budget, or the limit of a query, or a quota of BigQuery."""
 

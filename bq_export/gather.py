@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from bq_export.budget import check_budget, check_query
+from bq_export.errors import UnsteadyError
 from bq_export.extract import Extract, extract
 from bq_export.limits import quota_warnings
 from bq_export.loader.costs import billed_this_month
@@ -128,6 +129,8 @@ class Gathering:
                 expiration_days=found.expiration_days,
                 full=self.full,
             )
+        if self.full:
+            memory = self.state.renew(one.relation.qualified)
         if plan.forgotten:
             self.state.forget_partitions(one.relation.qualified, plan.forgotten)
         return Work(plan=plan, spec=one.looked.spec, memory=memory)
@@ -144,7 +147,9 @@ class Gathering:
             proof=True,
             progress=self.progress,
         )
-        assert written.rows == plan.rows  # noqa: S101 (one snapshot: what was counted is what was read)
+        if written.rows != plan.rows:
+            name = plan.relation.qualified
+            raise UnsteadyError(relation=name, counted=plan.rows, read=written.rows)
         return Work(plan=plan, spec=work.spec, memory=work.memory, extract=written)
 
 

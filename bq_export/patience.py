@@ -30,15 +30,18 @@ class Patience:
     progress: Callable[[str], None]
     spent_s: float = 0.0
 
-    def pause(self, attempt: int, what: str, cause: str) -> None:
-        """Wait before attempt ``attempt + 1``, or raise TargetError where the budget is spent."""
+    def pause(self, attempt: int, cause: str) -> None:
+        """Wait before attempt ``attempt + 1``, or raise TargetError where the budget is spent.
+
+        ``cause`` says what was tried and why it failed.
+        """
         wait = min(_LONGEST_PAUSE_S, self.backoff_s * 2 ** min(attempt, 16))
         wait *= random.uniform(0.5, 1.0)  # noqa: S311 (spreads clients; no secret)
         if self.spent_s + wait > self.budget_s:
             raise TargetError(
-                f"BigQuery did not answer {what} within the time for retries ({self.budget_s:g} s): {cause}",
+                f"BigQuery did not answer within the time for retries ({self.budget_s:g} s): {cause}",
                 hint="Run again: what was sent is found, not sent twice. BQ_RETRY_BUDGET gives more time.",
             )
         self.spent_s += wait
-        self.progress(f"{what}: {cause}; trying again in {wait:.1f} s")
+        self.progress(f"{cause.removesuffix('.')}; trying again in {wait:.1f} s")
         time.sleep(wait)

@@ -76,7 +76,7 @@ def run(  # noqa: PLR0913 (what a user may say)
     models = exported(catalog.load(settings.models), names)
     with ExitStack() as stack:
         state = stack.enter_context(open_state(settings, target=export.target))
-        stack.enter_context(export_lock(state, settings, wait=wait))
+        stack.enter_context(export_lock(state, settings, wait=wait, progress=progress))
         target = stack.enter_context(open_target(export, progress=progress))
         folder = stack.enter_context(work_folder())
         run_id = state.begin(requested=names, full=full)
@@ -101,7 +101,7 @@ def run(  # noqa: PLR0913 (what a user may say)
                 results.append(_send(state, target, run_id, work, progress))
         except BaseException as exc:
             if not state.connection.broken:
-                state.finish(run_id, error=str(exc) or type(exc).__name__, figures=_figures(results))
+                state.finish(run_id, error=_told(exc), figures=_figures(results))
             raise
         state.finish(run_id, error=None, figures=_figures(results))
     return RunResult(
@@ -144,6 +144,10 @@ def _send(state: State, target: Target, run_id: int, work: Work, progress: Progr
         job_id=sent.job_id,
         seconds=time.monotonic() - started,
     )
+
+
+def _told(exc: BaseException) -> str:
+    return "interrupted" if isinstance(exc, KeyboardInterrupt) else str(exc) or type(exc).__name__
 
 
 def _figures(results: Sequence[RelationResult]) -> dict[str, int]:

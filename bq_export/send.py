@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bq_export.errors import ProofError, TargetError, TransientError
-from bq_export.loader.jobs import StuckJobError
+from bq_export.loader.jobs import FencedJobError, StuckJobError
 from bq_export.loader.tables import schema_of
 from bq_export.proof import read_figures, select_figures
 from bq_export.publish import PROOF_FAILED, flip_script
@@ -183,7 +183,7 @@ class Sender:
                 )
                 break
             except TransientError as exc:
-                self.target.requests.patience.pause(attempt, f"prove {table}", exc.message)
+                self.target.requests.patience.pause(attempt, exc.message)
                 attempt += 1
         self.bytes_billed += done.bytes_billed
         (row,) = self.target.jobs.rows(done, f"read the figures of {table}")
@@ -226,6 +226,8 @@ class Sender:
             self.state.write_job(self.run_id, job)
             try:
                 done = send(job.job_id, generation)
+            except FencedJobError as exc:  # by a run that is not remembered
+                self.state.close_job(job.job_id, state="fenced", error=exc.message)
             except StuckJobError as exc:
                 if publishing or attempt >= _STUCK_STAGINGS:
                     raise  # it may still publish: the next run looks, and decides
@@ -234,7 +236,7 @@ class Sender:
                 attempt += 1
             except TransientError as exc:
                 self._ended(job, exc, publishing=publishing)
-                self.target.requests.patience.pause(attempt, operation, exc.message)
+                self.target.requests.patience.pause(attempt, exc.message)
                 attempt += 1
             except (TargetError, ProofError) as exc:
                 self._ended(job, exc, publishing=publishing)

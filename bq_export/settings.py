@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ledgerviews.config import duration_ms
 from ledgerviews.errors import UsageError
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9.:-]{0,61}[a-z0-9]", re.ASCII)
 _DATASET = re.compile(r"[A-Za-z0-9_]{1,1024}", re.ASCII)
+_LOCATION = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,62}", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9.:_-]+", re.ASCII)
 _SIZE = re.compile(r"(\d+)\s*(|[kMGT]i?B)", re.ASCII)
 _UNITS = {"": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
     "kiB": 2**10,
@@ -79,19 +82,18 @@ class ExportSettings:
                 hint="Set GCP_PROJECT to the project's id and BQ_DATASET; then run `bq-export setup`. "
                 "`bq-export files --to DIR` needs neither.",
             )
+        dataset_name = "BQ_DATASET" if "BQ_DATASET" in env else "DBT_BIGQUERY_DATASET"
         endpoint = env.get("BIGQUERY_EMULATOR_HOST")
-        if endpoint is not None and "://" not in endpoint:
-            endpoint = f"http://{endpoint}"
         return cls(
             project=_named("GCP_PROJECT", project.strip(), _PROJECT),
-            dataset=_named("BQ_DATASET", dataset.strip(), _DATASET),
-            location=env.get("BQ_LOCATION", "US").strip(),
+            dataset=_named(dataset_name, dataset.strip(), _DATASET),
+            location=_named("BQ_LOCATION", env.get("BQ_LOCATION", "US").strip(), _LOCATION),
             service_account=env.get("GCP_SA_JSON"),
-            endpoint=endpoint,
+            endpoint=None if endpoint is None else _address("BIGQUERY_EMULATOR_HOST", endpoint.strip()),
             monthly_budget=_number(env, "BQ_MONTHLY_BUDGET_USD", 50.0),
             price=_number(env, "BQ_PRICE_PER_TIB_USD", 6.25),
             maximum_bytes_billed=_size(env, "BQ_MAXIMUM_BYTES_BILLED", 10 * 2**30),
-            retry_budget_s=_seconds(env, "BQ_RETRY_BUDGET", 600.0),
+            retry_budget_s=_seconds(env, "BQ_RETRY_BUDGET", 600.0, least=0.0),
             job_timeout_s=_seconds(env, "BQ_JOB_TIMEOUT", 1800.0),
             request_timeout_s=_seconds(env, "BQ_REQUEST_TIMEOUT", 120.0),
         )
@@ -101,6 +103,19 @@ def _named(name: str, value: str, pattern: re.Pattern[str]) -> str:
     if not pattern.fullmatch(value):
         raise UsageError(f"{name} is {value!r}, which is no name that BigQuery takes.")
     return value
+
+
+def _address(name: str, value: str) -> str:
+    address = value if "://" in value else f"http://{value}"
+    try:
+        parts = urlsplit(address)
+        host = _HOST.fullmatch(parts.hostname or "")
+        usable = host and parts.scheme in {"http", "https"} and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError(f"{name} is {value!r}, which is no address.", hint="Write http://host:port.")
+    return address
 
 
 def _number(env: Mapping[str, str], name: str, default: float) -> float:
@@ -113,15 +128,17 @@ def _number(env: Mapping[str, str], name: str, default: float) -> float:
     return value
 
 
-def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
+def _seconds(env: Mapping[str, str], name: str, default: float, *, least: float = 0.001) -> float:
     if name not in env:
         return default
     try:
-        return duration_ms(env[name]) / 1000
+        value = duration_ms(env[name]) / 1000
     except ValueError:
-        raise UsageError(
-            f"{name} is {env[name]!r}, which is no duration.", hint="Write 500ms, 5s, 2min or 1h."
-        ) from None
+        value = -1.0
+    if value < least:
+        told = "no duration" if value else "no time at all"
+        raise UsageError(f"{name} is {env[name]!r}, which is {told}.", hint="Write 500ms, 5s, 2min or 1h.")
+    return value
 
 
 def _size(env: Mapping[str, str], name: str, default: int) -> int:

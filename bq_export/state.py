@@ -10,12 +10,12 @@ from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from bq_export.queries import query
-from bq_export.source.snapshot import APPLICATION
+from bq_export.source.snapshot import APPLICATION, IDLE, set_all
 from ledgerviews.db import connect, describe_target, set_timeouts, translated
 from ledgerviews.errors import DriftError, LockedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import psycopg
 
@@ -102,6 +102,17 @@ class State:
         with translated(target=self.server), self.connection.transaction():
             self._execute("forget_table", values)
             self._execute("add_table", values)
+        memory = self.table(relation)
+        assert memory is not None  # noqa: S101
+        return memory
+
+    def renew(self, relation: str) -> TableMemory:
+        """Give a table's memory another identity, so that no job that was ever sent passes for one to come.
+
+        A database that was restored from a backup remembers less than was sent.
+        """
+        values = {"target": self.target, "relation": relation}
+        self._execute("new_lineage", values)
         memory = self.table(relation)
         assert memory is not None  # noqa: S101
         return memory
@@ -195,6 +206,7 @@ def open_state(settings: Settings, *, target: str) -> Iterator[State]:
     connection = connect(settings, application=APPLICATION)
     try:
         with translated(target=describe_target(settings)):
+            set_all(connection, IDLE)
             row = connection.execute("SELECT pg_catalog.to_regclass('ledgerviews.export_job')").fetchone()
         if row is None or row[0] is None:
             raise DriftError(
@@ -206,7 +218,9 @@ def open_state(settings: Settings, *, target: str) -> Iterator[State]:
 
 
 @contextmanager
-def export_lock(state: State, settings: Settings, *, wait: bool) -> Iterator[None]:
+def export_lock(
+    state: State, settings: Settings, *, wait: bool, progress: Callable[[str], None]
+) -> Iterator[None]:
     """Hold a target's lock for the block: one exporter at a time; the server gives it back on a crash."""
     values = {"target": state.target}
     if settings.lock_timeout_ms is not None:
@@ -217,6 +231,7 @@ def export_lock(state: State, settings: Settings, *, wait: bool) -> Iterator[Non
                 f"Another bq-export is exporting to {state.target}.",
                 hint="Wait for it, or leave out --no-wait.",
             )
+        progress(f"Waiting for another bq-export that is exporting to {state.target}")
         state.rows("wait_lock", values)
     try:
         yield

@@ -64,7 +64,7 @@ def verify(
     with ExitStack() as stack:
         state = stack.enter_context(open_state(settings, target=export.target))
         # Nobody publishes while we read.
-        stack.enter_context(export_lock(state, settings, wait=True))
+        stack.enter_context(export_lock(state, settings, wait=True, progress=progress))
         target = stack.enter_context(open_target(export, progress=progress))
 
         def compare(snapshot: Snapshot) -> list[Verified]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from ledgerviews.errors import EXIT_FAILED, EXIT_INTERRUPTED, LedgerviewsError, UsageError
+from ledgerviews.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, LedgerviewsError
 
 _COMMANDS = {
     "run": ("run", "Copy to BigQuery what changed since the last export, exactly once."),
@@ -39,15 +39,7 @@ class LazyGroup(click.Group):
         """Import one command."""
         if cmd_name not in _COMMANDS:
             return None
-        try:
-            module = importlib.import_module(f"bq_export.cli.{_COMMANDS[cmd_name][0]}")
-        except ModuleNotFoundError as exc:
-            if exc.name is None or exc.name.partition(".")[0] in {"bq_export", "ledgerviews"}:
-                raise
-            raise UsageError(
-                f"bq-export needs the package {exc.name}, which is not installed.",
-                hint="pip install 'ledgerviews[bigquery]'",
-            ) from None
+        module = importlib.import_module(f"bq_export.cli.{_COMMANDS[cmd_name][0]}")
         command = getattr(module, cmd_name)
         assert isinstance(command, click.Command)  # noqa: S101
         return command
@@ -72,12 +64,7 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run a command and exit with its documented code (docs/export.md)."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
-        elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    _open_streams()
     if os.environ.get("LEDGERVIEWS_MODELS"):
         # A team's own package is found where the command is run.
         sys.path.append(str(Path.cwd()))
@@ -93,8 +80,24 @@ def main(argv: list[str] | None = None) -> None:
     except LedgerviewsError as exc:
         click.echo(f"bq-export: {exc}", err=True)
         sys.exit(exc.exit_code)
+    except ModuleNotFoundError as exc:  # a command imports what it needs when it is called
+        if exc.name is None or exc.name.partition(".")[0] in {"bq_export", "ledgerviews"}:
+            raise
+        click.echo(f"bq-export: It needs the package {exc.name}, which is not installed.", err=True)
+        click.echo("  Install ledgerviews with its extra: ledgerviews[bigquery].", err=True)
+        sys.exit(EXIT_USAGE)
     except OSError as exc:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
         click.echo(f"bq-export: {exc.strerror or exc}.", err=True)
         sys.exit(EXIT_FAILED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _open_streams() -> None:
+    """Let what is printed never fail for want of a stream, or of a letter in its encoding."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")

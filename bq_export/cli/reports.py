@@ -23,6 +23,9 @@ def status(*, as_json: bool) -> None:
         last = runs[0] if runs else None
         output.print_json("status", {"target": export.target, "tables": tables, "last_run": last})
         return
+    if not tables:
+        click.echo(f"Nothing was exported to {export.target} yet.")
+        return
     output.print_table(
         ("relation", "last export", "partitions", "rows", "unknown"),
         [
@@ -59,6 +62,9 @@ def history(*, limit: int, as_json: bool) -> None:
             runs = state.rows("history", {"most": limit})
     if as_json:
         output.print_json("history", {"target": export.target, "runs": runs})
+        return
+    if not runs:
+        click.echo(f"Nothing was exported to {export.target} yet.")
         return
     numbers = ("relations", "partitions", "rows", "bytes", "billed", "seconds")
     output.print_table(

@@ -7,6 +7,7 @@ import click
 from bq_export.source.relation import exported
 from ledgerviews import catalog
 from ledgerviews.config import Settings
+from ledgerviews.errors import UsageError
 
 
 @click.command(epilog="Example: bq-export role exporter | psql")
@@ -19,6 +20,8 @@ def role(*, name: str) -> None:
     """
     from bq_export.roles import role_statements  # noqa: PLC0415 (loads the database driver)
 
+    if not name.strip():
+        raise UsageError("A role needs a name.", hint="bq-export role exporter")
     settings = Settings.from_environment()
     models = exported(catalog.load(settings.models), ())
     for line in role_statements(name, schema=settings.schema, relations=[model.name for model in models]):

@@ -20,7 +20,7 @@ from bq_export.errors import ExportError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_STARTUP_S = 60.0
+_STARTUP_S = 180.0  # on a busy machine its first start, which compiles, takes minutes
 _STOP_S = 10.0
 _POLL_S = 0.1
 PROJECT = "local"

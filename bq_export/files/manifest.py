@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shlex
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from bq_export.extract import extract, unwritten
 from bq_export.files.parquet import ParquetSink
-from bq_export.files.text import CsvSink, JsonSink
+from bq_export.files.text import CsvSink, JsonSink, refuse_arrays
 from bq_export.source.misfits import count_misfits
 from bq_export.source.relation import exported, read_relation
 from bq_export.source.snapshot import at_one_moment
 from bq_export.target import table_spec
 from ledgerviews import catalog
+from ledgerviews.errors import LockedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import IO
 
     from bq_export.extract import Sink
@@ -70,7 +74,12 @@ def write_files(
     def write(snapshot: Snapshot) -> list[Written]:
         taken = datetime.now(UTC)
         relations = [read_relation(snapshot.connection, m, schema=settings.schema) for m in models]
-        schemas = [_bq_schema(relation) for relation in relations]  # refuses names before anything is written
+        # Whatever is refused is refused before a file of an earlier time is touched.
+        schemas = [_bq_schema(relation) for relation in relations]
+        if kind == "csv":
+            for relation in relations:
+                refuse_arrays(relation.fields)
+        (folder / MANIFEST).unlink(missing_ok=True)  # it vouches for files that are about to change
         found = []
         for relation, schema in zip(relations, schemas, strict=True):
             found.append(_written(snapshot, relation, folder, kind, progress))
@@ -82,10 +91,25 @@ def write_files(
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / MANIFEST).unlink(missing_ok=True)  # it vouches for files that are about to change
-        return at_one_moment(settings, write, progress=progress)
+        with _alone(folder):
+            return at_one_moment(settings, write, progress=progress)
     except OSError as exc:
         raise unwritten(Path(exc.filename or folder), exc) from exc
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder for the block: two that write to it would leave a manifest that vouches for neither."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system gives it back when the process ends
+        yield
+    except BlockingIOError:
+        raise LockedError(
+            f"Another bq-export is writing to {folder}.", hint="Wait for it, or write elsewhere: --to."
+        ) from None
+    finally:
+        os.close(handle)
 
 
 def _written(

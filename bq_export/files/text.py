@@ -23,6 +23,18 @@ if TYPE_CHECKING:
     from bq_export.types import Field
 
 
+_EXACT_INTEGER = 2**53 - 1  # beyond it a JSON number may be read as a float
+
+
+def refuse_arrays(fields: Sequence[Field]) -> None:
+    """Raise where CSV does not hold a column."""
+    if arrays := [one.name for one in fields if one.repeated]:
+        raise ExportError(
+            f"CSV holds no arrays: {', '.join(arrays)}.",
+            hint="Use --format parquet or json, or declare Policy.STRING for the column.",
+        )
+
+
 class CsvSink:
     """A header, every text in quotes, so that an empty field without quotes is NULL and ``""`` is none.
 
@@ -31,11 +43,7 @@ class CsvSink:
 
     def __init__(self, file: IO[bytes], fields: Sequence[Field]) -> None:
         """Refuse what CSV does not hold."""
-        if arrays := [one.name for one in fields if one.repeated]:
-            raise ExportError(
-                f"CSV holds no arrays: {', '.join(arrays)}.",
-                hint="Use --format parquet or json, or declare Policy.STRING for the column.",
-            )
+        refuse_arrays(fields)
         self._file = file
         self._schema = pa.schema([pa.field(one.name, _text_type(one)) for one in fields])
         self._lock = threading.Lock()
@@ -63,7 +71,7 @@ class CsvSink:
 
 
 class JsonSink:
-    """One object a line. What JSON's numbers would round (decimals, NaN) is written as text, exactly."""
+    """One object a line. What JSON's numbers would round is text, exactly: decimals, NaN, large integers."""
 
     def __init__(self, file: IO[bytes], fields: Sequence[Field]) -> None:
         """Begin."""
@@ -114,6 +122,8 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911 (one for each type)
             return [_plain(one) for one in value]
         case float() if not math.isfinite(value):
             return _float(value)
+        case int() if abs(value) > _EXACT_INTEGER:
+            return str(value)
         case Decimal():
             return f"{value:f}"
         case bytes():

@@ -25,17 +25,20 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _SCOPES = ("https://www.googleapis.com/auth/bigquery",)
+# What the parsers of keys raise for what is none.
+_MALFORMED = (ValueError, TypeError, AttributeError, KeyError)
 
 
 def make_client(settings: ExportSettings) -> bigquery.Client:
     """A client for the project; nothing is asked of the network yet."""
     options = {"api_endpoint": settings.endpoint} if settings.endpoint else None
-    return bigquery.Client(
-        settings.project,
-        credentials=_credentials(settings),
-        location=settings.location,
-        client_options=options,
-    )
+    credentials = _credentials(settings)
+    try:
+        return bigquery.Client(
+            settings.project, credentials=credentials, location=settings.location, client_options=options
+        )
+    except ValueError as exc:  # they are of another universe than Google's own
+        raise UsageError(f"The credentials are not for this server: {exc}") from None
 
 
 def _credentials(settings: ExportSettings) -> Credentials:
@@ -44,10 +47,12 @@ def _credentials(settings: ExportSettings) -> Credentials:
     if settings.service_account is not None:
         try:
             key = json.loads(settings.service_account)
-            return service_account.Credentials.from_service_account_info(  # type: ignore[no-any-return, no-untyped-call]
-                key, scopes=_SCOPES
+            return _signing(
+                service_account.Credentials.from_service_account_info(  # type: ignore[no-untyped-call]
+                    key, scopes=_SCOPES
+                )
             )
-        except (ValueError, TypeError, AttributeError, auth.GoogleAuthError):
+        except (*_MALFORMED, auth.GoogleAuthError):
             # Neither the text nor the parser's complaint about it is repeated: they hold the key.
             raise UsageError(
                 "GCP_SA_JSON holds no key of a service account; it is not repeated.",
@@ -57,8 +62,20 @@ def _credentials(settings: ExportSettings) -> Credentials:
     os.environ.setdefault("GOOGLE_CLOUD_PROJECT", settings.project)
     try:
         credentials, _ = default_credentials(scopes=_SCOPES)
+        return _signing(credentials)
     except auth.GoogleAuthError as exc:
         raise translated(exc, "find credentials") from None
+    except (*_MALFORMED, OSError):
+        raise UsageError(
+            "The file in GOOGLE_APPLICATION_CREDENTIALS holds no credentials; it is not repeated.",
+            hint="Name the file of a key as Google gives it, or of Workload Identity Federation.",
+        ) from None
+
+
+def _signing(credentials: Credentials) -> Credentials:
+    """The credentials; a key that cannot sign as Google's do raises here, and not at the first request."""
+    if isinstance(credentials, service_account.Credentials):
+        credentials.sign_bytes(b"")
     return credentials
 
 
@@ -84,7 +101,7 @@ class Requests:
             except FAILURES as exc:
                 if not is_transient(exc):
                     raise translated(exc, what) from exc
-                self.patience.pause(attempt, what, str(translated(exc, what).message))
+                self.patience.pause(attempt, translated(exc, what).message)
             attempt += 1
 
     def found(self, what: str, request: Callable[[], _T]) -> _T | None:

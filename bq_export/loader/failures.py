@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import requests
@@ -42,6 +43,14 @@ CONNECTION_FAILURES = (
     ConnectionError,
     TimeoutError,
 )
+# What no address is stays none, however often it is asked.
+_ADDRESSES = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+)
+# urllib3 puts its own objects around the cause, the inner ones last.
+_CONNECTION = re.compile(r"HTTPS?Connection(?:Pool)?\(host='([^']*)', port=(\d+)\): ([^\"]+)")
 FAILURES = (api.GoogleAPICallError, auth.GoogleAuthError, *CONNECTION_FAILURES)
 
 
@@ -63,7 +72,8 @@ def is_transient(exc: BaseException) -> bool:
             return True
         # A day's quota is answered with 403 or 429 alike; only the reason tells.
         return exc.code in _TRANSIENT_CODES and reason not in _MENDS
-    return isinstance(exc, CONNECTION_FAILURES)
+    inner = exc.args[0] if isinstance(exc, auth.TransportError) and exc.args else exc
+    return isinstance(exc, CONNECTION_FAILURES) and not isinstance(inner, _ADDRESSES)
 
 
 def translated(exc: BaseException, what: str) -> TargetError:
@@ -72,7 +82,7 @@ def translated(exc: BaseException, what: str) -> TargetError:
         return TargetError(
             f"Cannot {what}: the credentials are not usable: {_first_line(exc)}",
             hint="Set GOOGLE_APPLICATION_CREDENTIALS to a file of a key or of Workload Identity Federation, "
-            "or GCP_SA_JSON to a key; `bq-export setup` tells how to make them.",
+            "or GCP_SA_JSON to a key; `bq-export setup --print` tells how to make them.",
         )
     reason = reason_of(exc)
     hint = _MENDS.get(reason)
@@ -91,8 +101,16 @@ def job_failure(error: dict[str, Any], what: str) -> TargetError:
 
 
 def _first_line(exc: BaseException) -> str:
-    text = exc.message if isinstance(exc, api.GoogleAPICallError) else str(exc)
+    if isinstance(exc, api.GoogleAPICallError):
+        text = exc.message
+    elif isinstance(exc, auth.GoogleAuthError):
+        text = str(exc.args[0]) if exc.args else ""  # what follows repeats the cause
+    else:
+        text = str(exc)
+    if found := _CONNECTION.findall(text):
+        host, port, cause = found[-1]
+        return f"{host}:{port}: {cause}"
     # The client puts the request's address before the server's message.
-    _, found, rest = text.partition("prettyPrint=false: ")
-    lines = [line.strip() for line in (rest if found else text).splitlines() if line.strip()]
+    _, prefix, rest = text.partition("prettyPrint=false: ")
+    lines = [line.strip() for line in (rest if prefix else text).splitlines() if line.strip()]
     return (lines[0] if lines else type(exc).__name__).partition("; reason: ")[0]

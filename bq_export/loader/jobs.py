@@ -31,6 +31,10 @@ class StuckJobError(TargetError):
     """A job does not end, and does not let itself be cancelled."""
 
 
+class FencedJobError(TargetError):
+    """A job's id was taken, so that it can never run; another generation can."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Done:
     """A job that ended well: rows that a load wrote, bytes billed, and whether it had been sent before."""
@@ -150,7 +154,7 @@ class Jobs:
             )
 
         job, _ = self._sent(job_id, send, f"look job {job_id} up")
-        return None if (job.labels or {}).get("operation") == FENCE else job
+        return None if _is_fence(job) else job
 
     def wait(self, job: AnyJob, what: str) -> AnyJob:
         """The job when it has ended; raises StuckJobError where it does not, cancelled or not."""
@@ -184,6 +188,8 @@ class Jobs:
 
     def _run(self, job_id: str, send: Callable[[], AnyJob], what: str) -> Done:
         sent, resumed = self._sent(job_id, send, what)
+        if resumed and _is_fence(sent):
+            raise FencedJobError(f"{what}: the id of job {job_id} was taken so that it never runs.")
         job = self.wait(sent, what)
         if job.error_result:
             raise job_failure(job.error_result, what)
@@ -211,11 +217,15 @@ class Jobs:
             except FAILURES as exc:
                 if not is_transient(exc):
                     raise translated(exc, what) from exc
-                self._requests.patience.pause(attempt, what, translated(exc, what).message)
+                self._requests.patience.pause(attempt, translated(exc, what).message)
             found = self.find(job_id)
             if found is not None:
                 return found, True
             attempt += 1
+
+
+def _is_fence(job: AnyJob) -> bool:
+    return (job.labels or {}).get("operation") == FENCE
 
 
 def _is_lost_upload(exc: api.NotFound) -> bool:

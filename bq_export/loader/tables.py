@@ -136,10 +136,17 @@ class Tables:
         )
 
     def rows(self, name: str, columns: Sequence[str], *, page: int) -> Iterator[tuple[Any, ...]]:
-        """All rows of a table, page by page, billed nothing; a page that fails is asked for again."""
-        table = self._client.get_table(self.full_name(name), **self._requests.options)
-        fields = {one.name: one for one in table.schema}
-        selected = [fields[one] for one in columns if one in fields]
+        """All rows of a table, page by page, billed nothing; a page that fails is asked for again.
+
+        A row has the columns in the order that was asked for, None where the table lacks one.
+        """
+        what = f"read the rows of {self.full_name(name)}"
+        options = self._requests.options
+        table = self._requests.call(what, lambda: self._client.get_table(self.full_name(name), **options))
+        places = {one.lower(): number for number, one in enumerate(columns)}
+        # In the table's own order, in which the rows come, whatever order is asked for.
+        selected = [one for one in table.schema if one.name.lower() in places]
+        order = [places[one.name.lower()] for one in selected]
         token: str | None = None
         while True:
 
@@ -155,8 +162,12 @@ class Tables:
                 rows = [row.values() for row in next(found.pages, ())]
                 return rows, found.next_page_token
 
-            rows, token = self._requests.call(f"read the rows of {self.full_name(name)}", ask)
-            yield from rows
+            rows, token = self._requests.call(what, ask)
+            for row in rows:
+                cells: list[Any] = [None] * len(columns)
+                for place, value in zip(order, row, strict=True):
+                    cells[place] = value
+                yield tuple(cells)
             if token is None:
                 return
 

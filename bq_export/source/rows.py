@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,10 @@ from bq_export.source.relation import PAGES_FOR_TWO
 from bq_export.source.statements import select_rows
 from bq_export.source.values import MARK
 from bq_export.types import arrow_schema
+from ledgerviews.errors import UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import date
 
     from psycopg import sql
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from bq_export.source.relation import Relation
     from bq_export.source.snapshot import Snapshot
     from bq_export.types import Field
+    from ledgerviews.errors import LedgerviewsError
 
     Consumer = Callable[[pa.RecordBatch], None]
 
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
 _BATCH_BYTES = 4 << 20
 _RANGES = 64  # of pages, that two connections take turns at
 _DIGITS = 19  # of a bigint, at most
+_CANCEL_S = 1.0  # after which a reader that goes on is cancelled again
+_SERVER = re.compile(r"(?P<level>ERROR|FATAL|PANIC):\s+(?P<cause>.*)")
+_LOST = ("server closed the connection", "connection to server", "no connection to the server")
 
 
 def read_rows(
@@ -52,29 +58,63 @@ def read_rows(
     for statement in _statements(relation, partitions, len(consumers)):
         statements.put(statement)
     failures: list[BaseException] = []
-    stop = threading.Event()
+    running = _Running()
 
     def work(consumer: Consumer) -> None:
         try:
-            _read(snapshot, relation, statements, consumer, stop)
+            _read(snapshot, relation, statements, consumer, running)
         except BaseException as exc:  # noqa: BLE001 (raised again by the caller's thread)
             failures.append(exc)
-            stop.set()
+            running.stop()
 
     used = consumers[: statements.qsize()]
-    threads = [threading.Thread(target=work, args=(one,), daemon=True) for one in used[1:]]
+    threads = [threading.Thread(target=work, args=(one,), daemon=True) for one in used]
     for thread in threads:
         thread.start()
     try:
-        work(used[0])
-    finally:
-        stop_now = bool(failures)
-        if stop_now:
-            stop.set()
-        for thread in threads:
-            thread.join()
+        running.wait_for(threads)
+    except BaseException:  # a signal
+        running.stop()
+        running.wait_for(threads)  # they use what the caller closes
+        raise
     if failures:
         raise failures[0]
+
+
+class _Running:
+    """The cursors that read now; whoever waits for them is not waiting in the driver, and hears signals."""
+
+    def __init__(self) -> None:
+        self.stopped = threading.Event()
+        self._cursors: set[dbapi.Cursor] = set()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def using(self, cursor: dbapi.Cursor) -> Iterator[None]:
+        """Let a cursor be cancelled within the block."""
+        with self._lock:
+            self._cursors.add(cursor)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._cursors.remove(cursor)
+
+    def stop(self) -> None:
+        """Let all end soon: between two batches, or by cancelling their statements."""
+        self.stopped.set()
+        with self._lock:
+            for cursor in self._cursors:
+                with suppress(dbapi.Error):
+                    cursor.adbc_cancel()
+
+    def wait_for(self, threads: Sequence[threading.Thread]) -> None:
+        """Wait until all have ended; a statement that began while it was cancelled is cancelled again."""
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(_CANCEL_S)
+                if self.stopped.is_set():
+                    self.stop()
 
 
 def readers_for(relation: Relation) -> int:
@@ -99,19 +139,23 @@ def _read(
     relation: Relation,
     statements: SimpleQueue[sql.Composed],
     consumer: Consumer,
-    stop: threading.Event,
+    running: _Running,
 ) -> None:
     schema = arrow_schema(list(relation.fields))
     try:
-        with closing(dbapi.connect(snapshot.conninfo)) as connection, closing(connection.cursor()) as cursor:
+        with (
+            closing(dbapi.connect(snapshot.conninfo)) as connection,
+            closing(connection.cursor()) as cursor,
+            running.using(cursor),
+        ):
             cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
             # The name is the server's own, hexadecimal and dashes; SET takes no parameter.
             cursor.execute(f"SET TRANSACTION SNAPSHOT '{snapshot.name}'")
-            while (statement := _next(statements)) is not None:
+            while not running.stopped.is_set() and (statement := _next(statements)) is not None:
                 cursor.execute(statement.as_string())
                 with cursor.fetch_record_batch() as reader:
                     for batch in reader:
-                        if stop.is_set():
+                        if running.stopped.is_set():
                             return
                         consumer(_converted(batch, relation.fields, schema))
     except _MisfitError as exc:
@@ -186,13 +230,17 @@ def _check_bounds(array: pa.Array, one: Field, bounds: tuple[int, int]) -> None:
         raise _MisfitError(one)
 
 
-def _translated(exc: Exception, relation: Relation) -> ExportError:
+def _translated(exc: Exception, relation: Relation) -> LedgerviewsError:
     text = str(exc)
     _, found, rest = text.partition(f'"{MARK}:')
     if found:
         column, _, value = rest.rpartition('"')[0].partition(":")
         told = f"{column}, as {value.splitlines()[0] if value else 'an empty text'}"
         return ValueOutOfRangeError(misfit_message(relation, told), hint=MISFIT_HINT)
+    server = _SERVER.search(text)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    cause = next((line.partition("ERROR:")[2].strip() for line in lines if "ERROR:" in line), lines[0])
-    return ExportError(f"Cannot read {relation.qualified}: {cause}")
+    cause = server["cause"].strip() if server else (lines[0] if lines else type(exc).__name__)
+    message = f"Cannot read {relation.qualified}: {cause.removeprefix('[libpq] ')}"
+    if (server and server["level"] != "ERROR") or any(lost in text for lost in _LOST):
+        return UnreachableError(message, hint="Check that the server runs, and run again.")
+    return ExportError(message)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -73,6 +75,67 @@ def test_without_a_project_it_says_what_to_set(empty_url: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("words", [("run",), ("plan",), ("files", "--to", "x"), ("cost",), ("run", "--help")])
+def test_without_its_extra_it_says_what_to_install(
+    empty_url: str, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """A package that is lacking is told with the extra that brings it, and needs none for a help."""
+    code = (
+        "import sys\n"
+        "sys.modules.update({'pyarrow': None, 'google.cloud': None, 'adbc_driver_postgresql': None})\n"
+        "from bq_export.cli import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={
+            **pg.clean_environment(),
+            "PYTHONPATH": str(ROOT),
+            "LEDGERVIEWS_DATABASE_URL": empty_url,
+            "GCP_PROJECT": "project",
+            "BQ_DATASET": "d",
+        },
+        cwd=tmp_path,
+        timeout=120,
+    )
+
+    assert "Traceback" not in done.stderr
+    if "--help" in words:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode == 2, done.stderr
+        assert "which is not installed" in done.stderr
+        assert "ledgerviews[bigquery]" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "history"])
+def test_before_the_first_run_it_says_so(world: World, command: str) -> None:
+    """No empty table: a line that names the target."""
+    done = world.cli(command)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"Nothing was exported to {world.export.target} yet.\n"
+
+
+def test_two_do_not_write_to_one_folder(shop_url: str, tmp_path: Path) -> None:
+    """While one writes, another leaves with exit code 5 and touches nothing."""
+    handle = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    words = ("files", "--to", str(tmp_path))
+    left = _export(*words, url=shop_url, env={"LEDGERVIEWS_MODELS": "tests.bigquery.shop"})
+    there = list(tmp_path.iterdir())
+    os.close(handle)
+    after = _export(*words, url=shop_url, env={"LEDGERVIEWS_MODELS": "tests.bigquery.shop"})
+
+    assert left.returncode == 5, left.stderr
+    assert f"Another bq-export is writing to {tmp_path}" in left.stderr
+    assert there == []
+    assert after.returncode == 0, after.stderr
+
+
 @pytest.mark.parametrize("kind", ["parquet", "csv", "json"])
 def test_files_hold_every_row_and_the_manifest_vouches_for_them(
     installed_url: str, run_cli: pg.RunCli, tmp_path: Path, kind: str
@@ -124,6 +187,45 @@ def test_text_files_load_into_the_same_rows(
         world.client.load_table_from_file(stream, world.table("loaded"), job_config=config).result()
 
     assert world.there("loaded") == world.here("mart_orders_daily")
+
+
+def test_json_has_no_number_that_a_reader_would_round(shop_url: str, tmp_path: Path) -> None:
+    """Integers past 2^53 are text, as BigQuery asks for; those within are numbers, in both directions."""
+    values = [2**53 - 1, 2**53, -(2**53) + 1, -(2**53), 2**63 - 1, -(2**63)]
+    with psycopg.connect(shop_url) as connection:
+        connection.execute("TRUNCATE mart_totals")
+        connection.cursor().executemany(
+            "INSERT INTO mart_totals VALUES (%s, %s)", [(str(v), v) for v in values]
+        )
+    done = _export(
+        *("files", "mart_totals", "--to", str(tmp_path), "--format", "json"),
+        url=shop_url,
+        env={"LEDGERVIEWS_MODELS": "tests.bigquery.shop"},
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "mart_totals.ndjson").read_text("utf-8").splitlines()]
+
+    assert {row["shop"]: type(row["orders"]) for row in rows} == {
+        str(v): int if abs(v) < 2**53 else str for v in values
+    }
+    assert all(str(row["orders"]) == row["shop"] for row in rows)
+
+
+def test_what_is_refused_leaves_earlier_files_as_they_are(shop_url: str, tmp_path: Path) -> None:
+    """A column that CSV does not hold is told before anything is written: manifest and files still agree."""
+    environment = {"LEDGERVIEWS_MODELS": "tests.bigquery.shop"}
+    words = ("files", "--to", str(tmp_path), "--format", "csv")
+    assert _export(*words, url=shop_url, env=environment).returncode == 0
+    before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+    with psycopg.connect(shop_url) as connection:
+        connection.execute("ALTER TABLE mart_totals ADD COLUMN tags text[] DEFAULT '{}'")
+        connection.execute("DELETE FROM mart_orders_daily")
+
+    done = _export(*words, url=shop_url, env=environment)
+
+    assert done.returncode == 6
+    assert "CSV holds no arrays: tags" in done.stderr
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
 
 
 def test_a_full_disk_is_told_with_its_file(shop_url: str, tmp_path: Path) -> None:
@@ -210,6 +312,16 @@ def test_the_role_exports(exporter: str, bigquery_endpoint: str, proxy: FaultPro
     assert verified.returncode == 0, verified.stderr
 
 
+@pytest.mark.parametrize("name", ["", " "])
+def test_a_role_without_a_name_is_refused(empty_url: str, name: str) -> None:
+    """No SQL is printed that PostgreSQL would refuse half-way."""
+    done = _export("role", name, url=empty_url)
+
+    assert done.returncode == 2
+    assert "A role needs a name" in done.stderr
+    assert done.stdout == ""
+
+
 @pytest.mark.parametrize(
     "statement",
     [
@@ -291,12 +403,34 @@ def test_a_key_is_never_repeated(shop_url: str) -> None:
         ("BQ_MONTHLY_BUDGET_USD", "much"),
         ("BQ_RETRY_BUDGET", "soon"),
         ("BQ_MAXIMUM_BYTES_BILLED", "0"),
+        ("BQ_REQUEST_TIMEOUT", "0"),
+        ("BQ_JOB_TIMEOUT", "0s"),
+        ("BQ_LOCATION", "US`.x"),
+        ("BIGQUERY_EMULATOR_HOST", "http://"),
+        ("BIGQUERY_EMULATOR_HOST", "ftp://host"),
+        ("BIGQUERY_EMULATOR_HOST", "http://host:99999"),
+        ("BIGQUERY_EMULATOR_HOST", "not a host"),
     ],
 )
 def test_an_unusable_setting_is_named(name: str, value: str) -> None:
     """The variable and what it may be are told."""
     with pytest.raises(UsageError, match=name):
         ExportSettings.from_environment({"GCP_PROJECT": "project", "BQ_DATASET": "d", name: value})
+
+
+def test_no_time_for_retries_is_a_setting() -> None:
+    """BQ_RETRY_BUDGET=0 tries everything once."""
+    settings = ExportSettings.from_environment(
+        {"GCP_PROJECT": "project", "BQ_DATASET": "d", "BQ_RETRY_BUDGET": "0"}
+    )
+
+    assert settings.retry_budget_s == 0.0
+
+
+def test_the_old_name_is_told_by_its_own() -> None:
+    """What is wrong in DBT_BIGQUERY_DATASET is not said of a variable that is not set."""
+    with pytest.raises(UsageError, match=r"^DBT_BIGQUERY_DATASET is 'a-b'"):
+        ExportSettings.from_environment({"GCP_PROJECT": "project", "DBT_BIGQUERY_DATASET": "a-b"})
 
 
 def test_the_old_name_of_the_dataset_counts() -> None:

@@ -6,20 +6,23 @@ import json
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from google.auth import identity_pool
 from google.auth.transport.requests import Request
 from google.oauth2 import service_account
 
 from bq_export.errors import TargetError
-from bq_export.loader.client import make_client
+from bq_export.loader.client import Requests, make_client
+from bq_export.patience import Patience
 from bq_export.settings import ExportSettings
+from ledgerviews.errors import LedgerviewsError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
     from tests.bigquery.world import World
 
+NO_RETRY: dict[str, Any] = {"retry": None}
 SETTINGS = ExportSettings(project="project", dataset="d")
 
 
@@ -193,3 +197,75 @@ def test_no_credentials_at_all_say_what_to_set(monkeypatch: pytest.MonkeyPatch) 
         make_client(SETTINGS)
 
     assert "GCP_SA_JSON" in str(raised.value)
+
+
+def _unusable(key: dict[str, str]) -> dict[str, str]:
+    """What stands where a key is expected, by what is wrong with it."""
+    curve = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return {
+        "a key that does not sign as Google's do": json.dumps({**key, "private_key": curve.decode()}),
+        "cut": json.dumps({**key, "private_key": key["private_key"][:400]}),
+        "a list": json.dumps([key["private_key"]]),
+        "a text": json.dumps(key["private_key"]),
+        "no JSON": key["private_key"],
+    }
+
+
+def test_what_is_no_key_is_told_at_once_and_not_repeated(
+    key: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the variable or in a file: the error is one of ours, names the variable, and has no line of it."""
+    file = tmp_path / "key.json"
+    for what, text in _unusable(key).items():
+        with pytest.raises(UsageError, match="GCP_SA_JSON") as of_variable:
+            make_client(replace(SETTINGS, service_account=text))
+        file.write_text(text, encoding="utf-8")
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+        with pytest.raises(LedgerviewsError, match="GOOGLE_APPLICATION_CREDENTIALS") as of_file:
+            make_client(SETTINGS)
+        told = f"{of_variable.value}{of_file.value}"
+
+        lines = [line for line in key["private_key"].splitlines() if len(line) > 20]
+        assert [line for line in lines if line in told] == [], what
+
+
+def test_credentials_of_another_universe_are_told(key: dict[str, str]) -> None:
+    """A key of another cloud is refused with both names."""
+    text = json.dumps({**key, "universe_domain": "cloud.example"})
+
+    with pytest.raises(UsageError, match=r"googleapis\.com.*cloud\.example"):
+        make_client(replace(SETTINGS, service_account=text))
+
+
+def test_an_address_that_is_none_is_not_tried_again(key: dict[str, str]) -> None:
+    """A key whose token_uri is no address stops at once, whatever the time for retries."""
+    client = make_client(replace(SETTINGS, service_account=json.dumps({**key, "token_uri": "nowhere"})))
+    told: list[str] = []
+    patience = Patience(budget_s=600, backoff_s=60, progress=told.append)
+
+    with pytest.raises(TargetError, match="nowhere"):
+        Requests(client, SETTINGS, patience).call("ask", lambda: client.get_dataset("d", **NO_RETRY))
+
+    assert told == []
+
+
+def test_a_refused_connection_is_told_in_one_short_line() -> None:
+    """The address, the port and the cause; nothing of the libraries between."""
+    settings = replace(SETTINGS, endpoint="http://127.0.0.1:9")
+    client = make_client(settings)
+    told: list[str] = []
+    patience = Patience(budget_s=0.1, backoff_s=0.05, progress=told.append)
+
+    with pytest.raises(TargetError) as raised:
+        Requests(client, settings, patience).call(
+            "list the jobs", lambda: client.get_dataset("d", **NO_RETRY)
+        )
+
+    assert raised.value.message.startswith("BigQuery did not answer within the time for retries (0.1 s): ")
+    for line in [raised.value.message, *told]:
+        assert line.partition("Cannot ")[2].startswith("list the jobs: 127.0.0.1:9: ")
+        assert line.count("list the jobs") == 1
+        assert "Pool" not in line
+        assert "refused" in line

@@ -128,6 +128,23 @@ def test_a_relation_that_is_read_cannot_be_rewritten(
     assert world.there(TOTALS) == before
 
 
+def test_rows_that_are_others_at_each_look_stop_with_the_reason(world: World) -> None:
+    """A view that gives other rows in one snapshot is told after three moments; nothing is sent."""
+    world.sql(
+        "ALTER TABLE mart_totals RENAME TO fast; CREATE TABLE more (n bigint);"
+        " INSERT INTO more SELECT generate_series(1, 2000);"
+        " CREATE VIEW mart_totals AS SELECT f.* FROM fast AS f, more AS m WHERE random() < 0.5"
+    )
+
+    done = world.cli("run", TOTALS)
+
+    assert done.returncode == 6, done.stderr
+    assert done.stderr.count("as of one moment. Beginning again.") == 2
+    assert "publish it as a materialized view" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert world.jobs_sent() == []
+
+
 def test_files_are_of_one_moment_too(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The files are begun again, and the manifest's counts are those of the moment that was kept."""
     from bq_export.files.manifest import write_files

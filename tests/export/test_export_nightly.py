@@ -102,7 +102,9 @@ def test_its_steps_run_in_order(
     assert list(outputs) == ["Refresh", "Set up the target", "Export", "Verify", "Cost"]
     for mart in ("mart_suggestions_daily", "mart_suggestions_feedback_daily", "mart_suggestions_kpis"):
         assert world.there(mart) == world.here(mart)
-    assert "replace" in summary.read_text(encoding="utf-8")
+    lines = summary.read_text(encoding="utf-8").splitlines()
+    assert (lines[0], lines[-1]) == ("```text", "```")
+    assert any("replace" in line for line in lines)
 
 
 def test_one_late_feedback_row_moves_one_partition_of_each_affected_mart(

@@ -378,6 +378,7 @@ def test_two_exporters_do_not_meet(world: World) -> None:
             world.run(wait=False)
         results: list[Any] = []
         waiting = threading.Thread(target=lambda: results.append(world.run()))
+        told = f"Waiting for another bq-export that is exporting to {world.export.target}"
         waiting.start()
         time.sleep(0.3)
         waited = waiting.is_alive()
@@ -386,6 +387,7 @@ def test_two_exporters_do_not_meet(world: World) -> None:
 
     assert left.returncode == 5
     assert waited
+    assert world.progress[0] == told
     assert len(results) == 1
     assert world.there(DAILY) == world.here(DAILY)
 

@@ -1,0 +1,142 @@
+"""A command that is asked to end, or whose connections are taken away, ends soon and says how."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import servers as pg
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import psycopg
+
+    from tests.bigquery.proxy import Seen
+    from tests.bigquery.world import World
+
+DAILY, TOTALS = "mart_orders_daily", "mart_totals"
+_SLOW = (
+    "ALTER TABLE mart_totals RENAME TO fast;"
+    " CREATE VIEW mart_totals AS SELECT f.* FROM fast AS f, LATERAL (SELECT pg_sleep(60), f.shop) AS s"
+)
+
+
+def _reading(connection: psycopg.Connection, child: subprocess.Popen[str]) -> int:
+    """Wait until rows are being read; the process of the server that reads them."""
+    for _ in range(1200):
+        row = connection.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'active'"
+            " AND query LIKE 'COPY%' AND wait_event = 'PgSleep'"
+        ).fetchone()
+        if row is not None:
+            return int(row[0])
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.1)
+    raise AssertionError("nothing is read")
+
+
+def _files(url: str, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "bq_export", "files", TOTALS, "--to", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env={
+            **pg.clean_environment(),
+            "PYTHONPATH": str(pg.ROOT),
+            "LEDGERVIEWS_DATABASE_URL": url,
+            "LEDGERVIEWS_MODELS": "tests.bigquery.shop",
+        },
+        cwd=pg.ROOT,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_slow_query_too(
+    shop_url: str, tmp_path: Path, connect: Callable[[str], psycopg.Connection], number: signal.Signals
+) -> None:
+    """Whoever waits for the first row is heard: exit code 130 long before that row, and no file."""
+    connection = connect(shop_url)
+    connection.execute(_SLOW)
+    with _files(shop_url, tmp_path) as child:
+        _reading(connection, child)
+        child.send_signal(number)
+        _, told = child.communicate(timeout=40)
+
+    assert child.returncode == 130, told
+    assert "bq-export: interrupted" in told
+    assert "Traceback" not in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_backend_that_is_taken_away_is_told(
+    shop_url: str, tmp_path: Path, connect: Callable[[str], psycopg.Connection]
+) -> None:
+    """Where the server ends the connection that reads, the relation and the cause are told; no file stays."""
+    connection = connect(shop_url)
+    connection.execute(_SLOW)
+    with _files(shop_url, tmp_path) as child:
+        connection.execute("SELECT pg_terminate_backend(%s)", [_reading(connection, child)])
+        _, told = child.communicate(timeout=40)
+
+    assert child.returncode == 3, told
+    assert "Cannot read public.mart_totals: terminating connection" in told
+    assert "run again" in told
+    assert "Traceback" not in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_ends_idle_sessions_does_not_end_an_export(world: World) -> None:
+    """Time-outs of idle sessions and transactions do not take a run's snapshot or its lock while it waits."""
+    name = world.sql("SELECT current_database()")[0][0]
+    for parameter in ("idle_in_transaction_session_timeout", "idle_session_timeout"):
+        world.sql(f"ALTER DATABASE {name} SET {parameter} = '200ms'")
+
+    def slowly(seen: Seen) -> None:
+        if f"/tables/{DAILY}" in seen.path or seen.method == "POST":
+            time.sleep(0.5)
+
+    world.proxy.answer = slowly
+    world.run()
+    world.proxy.answer = lambda _: None
+
+    assert world.there(DAILY) == world.here(DAILY)
+    assert world.there(TOTALS) == world.here(TOTALS)
+
+
+def test_an_interrupted_run_is_remembered_as_one(world: World) -> None:
+    """SIGTERM in the middle of a request: exit code 130, and the history says what it was."""
+    child: list[subprocess.Popen[str]] = []
+
+    def end(seen: Seen) -> None:
+        if seen.method == "POST" and "/jobs" in seen.path and child[0].poll() is None:
+            child[0].send_signal(signal.SIGTERM)
+            time.sleep(1)
+
+    world.proxy.answer = end
+    child.append(
+        subprocess.Popen(
+            [sys.executable, "-m", "bq_export", "run"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            env=world.environment(),
+            cwd=pg.ROOT,
+        )
+    )
+    _, told = child[0].communicate(timeout=120)
+    world.proxy.answer = lambda _: None
+
+    assert child[0].returncode == 130, told
+    assert world.sql("SELECT state, error FROM ledgerviews.export_run") == [("failed", "interrupted")]
+    world.run()
+    assert world.there(DAILY) == world.here(DAILY)
