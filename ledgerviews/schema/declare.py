@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from ledgerviews.catalog import Catalog, load
 from ledgerviews.config import Settings
-from ledgerviews.errors import DriftError
+from ledgerviews.errors import DeclarationError, DriftError, UnreadableError
 from ledgerviews.queries import query
 
 from .compare import differences, in_question, printed_standing
 from .engine_look import altered
 from .engine_versions import LATEST
 from .live import NEEDED_ENGINE, conditions, read
-from .normal import normalized
+from .normal import normalized, syntax_error
+from .pointing import in_file
+from .role_look import missing_roles
 from .specs import declared
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ class Comparison:
         differences: what differs between them, in dependency order.
         altered: the engine's functions that are not as its version makes them, and in what.
         schemas: where names without a schema are looked up.
+        missing_roles: the declared roles that do not exist, and what declares them.
     """
 
     specs: dict[str, Spec]
@@ -69,6 +72,7 @@ class Comparison:
     differences: list[Difference]
     altered: dict[str, tuple[str, ...]]
     schemas: Sequence[str]
+    missing_roles: dict[str, tuple[str, ...]]
 
 
 def declare(
@@ -124,9 +128,12 @@ def compared(run: Run, wanted: Declared, *, history: str | None = None) -> Compa
                 f"{tables} is released: what reads it is off, so that nothing can be compared.",
                 hint="Run `ledgerviews restore`.",
             )
-        specs = declared(
-            wanted.catalog, wanted.entities or (), schema=wanted.schema, search_path=here.schemas
-        )
+        try:
+            specs = declared(
+                wanted.catalog, wanted.entities or (), schema=wanted.schema, search_path=here.schemas
+            )
+        except UnreadableError as exc:
+            raise _in_words_of_postgresql(run, exc, wanted.catalog) from None
         state = read(run, specs, here, schema=wanted.schema, history=history)
         asked = in_question(specs, state, schema=wanted.schema) if here.may_create else {}
         normals = (
@@ -147,6 +154,26 @@ def compared(run: Run, wanted: Declared, *, history: str | None = None) -> Compa
         found = differences(specs, state, normals, schema=wanted.schema, ours=ours)
         known = NEEDED_ENGINE <= here.engine <= LATEST
         changed = altered(run, here.engine, may_create=here.may_create) if known else {}
+        missing = missing_roles(run, found)
     finally:
         run("ROLLBACK TO SAVEPOINT ledgerviews_look", None)
-    return Comparison(specs=specs, state=state, differences=found, altered=changed, schemas=here.schemas)
+    return Comparison(
+        specs=specs,
+        state=state,
+        differences=found,
+        altered=changed,
+        schemas=here.schemas,
+        missing_roles=missing,
+    )
+
+
+def _in_words_of_postgresql(run: Run, exc: UnreadableError, catalog: Catalog | None) -> DeclarationError:
+    """The error with what PostgreSQL says, and where; as it is where that can read the text."""
+    found = syntax_error(run, exc.text)
+    if found is None:
+        return exc
+    return DeclarationError(
+        f"The SQL of {exc.name} cannot be read: {found.error}.",
+        shown=() if found.at is None else in_file(catalog, exc.name, found.part, found.at, exc.text),
+        hint=f"Mend it in {exc.name}.sql.",
+    )
