@@ -203,7 +203,8 @@ def _refused(  # noqa: PLR0911 (one for each that we know)
                 "Drop or change what depends on it first, of ours by a revision whose models do without it;"
                 " nothing was changed."
             )
-            return DatabaseError(f"{message}: {exc.diag.message_detail}", hint=mend)
+            detail = (exc.diag.message_detail or "").replace("\n", "; ")
+            return DatabaseError(f"{message}: {detail}", hint=mend)
         case pg.FeatureNotSupported() if "used by a view" in message or "used in a function" in message:
             return DatabaseError(
                 f"{message}: {exc.diag.message_detail}; nothing was changed.",

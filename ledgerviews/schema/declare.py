@@ -6,9 +6,11 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from alembic.util import CommandError
+
 from ledgerviews.catalog import Catalog, load
 from ledgerviews.config import Settings
-from ledgerviews.errors import DeclarationError, DriftError, UnreadableError
+from ledgerviews.errors import DeclarationError, DriftError, LedgerviewsError, UnreadableError
 from ledgerviews.queries import query
 
 from .compare import differences, in_question, printed_standing
@@ -91,18 +93,24 @@ def declare(
         models: dotted path of the package that declares the models, or what it loads to. None is that of
             LEDGERVIEWS_MODELS; where entities are given and that is not set, there are no models.
         settings: those of the environment, where nothing is said.
+
+    Raises Alembic's CommandError where the models contradict themselves, or the settings make no sense.
     """
     from .autogenerate import come_last  # noqa: PLC0415 (it imports this module)
 
     come_last()
-    settings = settings or Settings.from_environment()
     catalog: Catalog | None
-    if isinstance(models, Catalog):
-        catalog = models
-    elif models is None and entities is not None and not os.environ.get("LEDGERVIEWS_MODELS", "").strip():
-        catalog = None
-    else:
-        catalog = load(models or settings.models)
+    try:
+        settings = settings or Settings.from_environment()
+        if isinstance(models, Catalog):
+            catalog = models
+        elif models is None and entities is not None and not os.environ.get("LEDGERVIEWS_MODELS", "").strip():
+            catalog = None
+        else:
+            catalog = load(models or settings.models)
+    except LedgerviewsError as exc:
+        # Nobody else has Alembic print it in a line.
+        raise CommandError(str(exc)) from exc
     first = target_metadata if hasattr(target_metadata, "info") else target_metadata[0]
     first.info[INFO] = Declared(
         catalog=catalog,
