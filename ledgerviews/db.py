@@ -199,8 +199,18 @@ def _refused(  # noqa: PLR0911 (one for each that we know)
                 hint="Connect to the primary, as a role that may write.",
             )
         case pg.DependentObjectsStillExist():
-            mend = "Drop or change what depends on it first; nothing was changed."
-            return DatabaseError(f"{message}: {exc.diag.message_detail}", hint=mend)
+            mend = (
+                "Drop or change what depends on it first, of ours by a revision whose models do without it;"
+                " nothing was changed."
+            )
+            detail = (exc.diag.message_detail or "").replace("\n", "; ")
+            return DatabaseError(f"{message}: {detail}", hint=mend)
+        case pg.FeatureNotSupported() if "used by a view" in message or "used in a function" in message:
+            return DatabaseError(
+                f"{message}: {exc.diag.message_detail}; nothing was changed.",
+                hint='Alter it in `with ledgerviews.released(op, "schema.table"):`, or between `ledgerviews'
+                " release` and `ledgerviews restore`.",
+            )
         case pg.InsufficientPrivilege():
             return DatabaseError(f"{message} ({target}).", hint=hint or _grant(message))
         case pg.UndefinedObject() if role := _ROLE.search(message):

@@ -54,6 +54,29 @@ class DeclarationError(LedgerviewsError):
 
     exit_code = EXIT_USAGE
 
+    def __init__(self, message: str, *, hint: str | None = None, shown: Sequence[str] = ()) -> None:
+        """Keep the lines of a text that show where it is wrong, too."""
+        super().__init__(message, hint=hint)
+        self.shown = tuple(shown)
+
+    def lines(self) -> list[str]:
+        """Where the text is wrong."""
+        return list(self.shown)
+
+
+class UnreadableError(DeclarationError):
+    """The SELECT of a model cannot be read without the database, which may tell more of it.
+
+    Attributes:
+        name: the model's.
+        text: its SELECT.
+    """
+
+    def __init__(self, message: str, *, hint: str, name: str, text: str) -> None:
+        """Keep the text."""
+        super().__init__(message, hint=hint)
+        self.name, self.text = name, text
+
 
 class UnreachableError(LedgerviewsError):
     """No connection to the database can be made, or it broke."""

@@ -67,12 +67,27 @@ def retarget(sql: str, *, relations: Collection[str], schema: str) -> str:
 
 def moved(sql: str, schemas: Mapping[tuple[str, str], str]) -> str:
     """The SQL with each ``schema.name`` that is a key of ``schemas`` in the schema that stands there."""
+    return "".join(new for _, new in _moves(sql, schemas))
+
+
+def unmoved(sql: str, schemas: Mapping[tuple[str, str], str], position: int) -> int:
+    """Where in the SQL stands what stands at a position, from 0, of what ``moved`` makes of it."""
+    before = after = 0
+    for old, new in _moves(sql, schemas):
+        if after + len(new) > position:
+            return before + min(position - after, len(old))
+        before, after = before + len(old), after + len(new)
+    return before
+
+
+def _moves(sql: str, schemas: Mapping[tuple[str, str], str]) -> Iterator[tuple[str, str]]:
+    """Each token, and what it becomes."""
     tokens = list(_tokens(sql))
     texts = [token.text for token in tokens]
     for position, parts in _dotted_names(tokens):
         if len(parts) >= _QUALIFIED and (schema := schemas.get((parts[0], parts[1]))) is not None:
             texts[position] = _quoted(schema)
-    return "".join(texts)
+    return zip((token.text for token in tokens), texts, strict=True)
 
 
 def marked(sql: str, *, relations: Collection[tuple[str, str]], schema: Callable[[str], str]) -> str:

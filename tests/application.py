@@ -26,7 +26,7 @@ from alembic import context
 from alembic_utils.pg_materialized_view import PGMaterializedView
 from alembic_utils.pg_view import PGView
 
-from ledgerviews.catalog import Catalog, Kind, Model
+from ledgerviews.catalog import Catalog, Kind, Model, Source
 from ledgerviews.schema import declare
 
 here = Path(__file__).parent
@@ -54,7 +54,9 @@ for name, model in wanted["models"].items():
         Model.beside(str(here / f"{name}.py"), kind=Kind(model["kind"]), description="A model.", **more)
     )
 
-declare(target_metadata, entities=entities, models=Catalog((), models) if models else None)
+sources = [Source(name=name, description="A source.", **source) for name, source in wanted["sources"].items()]
+
+declare(target_metadata, entities=entities, models=Catalog(sources, models) if models else None)
 
 options = dict(wanted["options"])
 if not options.pop("tables", True):
@@ -112,6 +114,7 @@ class Application:
         tables: by name, columns with the names of SQLAlchemy's types.
         entities: by ``schema.name``, kind and SELECT.
         models: by name, the arguments of ``Model.beside`` and ``sql``.
+        sources: by name, the arguments of ``Source``.
         options: more of what env.py gives to ``context.configure``; ``tables`` is whether it looks at these.
     """
 
@@ -120,6 +123,7 @@ class Application:
     tables: dict[str, dict[str, str]] = field(default_factory=dict)
     entities: dict[str, tuple[str, str]] = field(default_factory=dict)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sources: dict[str, dict[str, Any]] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     _numbers: int = 0
 
@@ -184,6 +188,7 @@ class Application:
             "tables": self.tables,
             "entities": self.entities,
             "models": self.models,
+            "sources": self.sources,
             "options": self.options,
         }
         for name, text in {

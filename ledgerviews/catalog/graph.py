@@ -101,8 +101,11 @@ def _ordered(upstream: Mapping[str, frozenset[str]]) -> list[str]:
     try:
         sorter.prepare()
     except CycleError as exc:
+        circle = list(reversed(exc.args[1]))
         raise DeclarationError(
-            "The models read each other in a circle: " + " -> ".join(reversed(exc.args[1])) + "."
+            "The models read each other in a circle: " + " -> ".join(circle) + ".",
+            hint=f"Have one of them do without the next, as {circle[0]}.sql without"
+            f" {MODEL_SCHEMA}.{circle[1]}.",
         ) from None
     order: list[str] = []
     while sorter.is_active():

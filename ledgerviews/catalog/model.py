@@ -127,8 +127,13 @@ class Model:
     @cached_property
     def sql(self) -> str:
         """The SELECT as it is written, without its final semicolon."""
+        return statement(self.text)
+
+    @cached_property
+    def text(self) -> str:
+        """What its SQL file holds."""
         try:
-            return statement(self.path.with_suffix(".sql").read_text(encoding="utf-8"))
+            return self.path.with_suffix(".sql").read_text(encoding="utf-8")
         except FileNotFoundError:
             raise DeclarationError(
                 f"Model {self.name} has no {self.path.with_suffix('.sql').name} beside its declaration."

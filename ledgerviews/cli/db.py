@@ -109,7 +109,8 @@ def revision(*, message: str, rev_id: str | None) -> None:
     from ledgerviews.schema import commands  # noqa: PLC0415 (loads Alembic)
 
     settings = Settings.from_environment()
-    written = commands.revision(settings, message, revision_id=rev_id, stdout=sys.stderr)
+    with commands.notes(sys.stderr):
+        written = commands.revision(settings, message, revision_id=rev_id, stdout=sys.stderr)
     for path in written:
         click.echo(path)
     if not written:
@@ -124,4 +125,5 @@ def check() -> None:
     """
     from ledgerviews.schema import commands  # noqa: PLC0415 (loads Alembic)
 
-    commands.check(Settings.from_environment())
+    with commands.notes(sys.stderr):
+        commands.check(Settings.from_environment())

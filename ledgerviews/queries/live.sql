@@ -135,6 +135,11 @@ SELECT
             FROM pg_catalog.pg_attribute AS a
             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
         ),
+        'gives', (
+            SELECT pg_catalog.jsonb_agg(a.attname ORDER BY a.attnum)
+            FROM pg_catalog.pg_attribute AS a
+            WHERE a.attrelid = COALESCE(h.oid, c.oid) AND a.attnum > 0 AND NOT a.attisdropped
+        ),
         'indexes', (
             SELECT
                 pg_catalog.jsonb_agg(

@@ -42,7 +42,31 @@ SELECT
         INNER JOIN pg_catalog.pg_index AS i ON t.oid = i.indrelid
         INNER JOIN pg_catalog.pg_class AS x ON i.indexrelid = x.oid
         WHERE t.relnamespace = c.relnamespace AND t.relname = w.name || ':rows'
-    )::text AS indexes
+    )::text AS indexes,
+    (
+        SELECT pg_catalog.jsonb_agg(DISTINCT pg_catalog.jsonb_build_array(s.nspname, r.relname, a.attname))
+        FROM pg_catalog.pg_rewrite AS e
+        INNER JOIN pg_catalog.pg_depend AS d
+            ON
+                d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND e.oid = d.objid
+                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid <> c.oid
+        INNER JOIN pg_catalog.pg_class AS r ON d.refobjid = r.oid
+        INNER JOIN pg_catalog.pg_namespace AS s ON r.relnamespace = s.oid
+        LEFT JOIN pg_catalog.pg_attribute AS a ON d.refobjid = a.attrelid AND d.refobjsubid = a.attnum AND a.attnum > 0
+        WHERE e.ev_class = c.oid AND r.relnamespace <> c.relnamespace
+    )::text AS reads,
+    (
+        SELECT pg_catalog.jsonb_agg(DISTINCT pg_catalog.jsonb_build_array(s.nspname, r.relname, a.attname))
+        FROM pg_catalog.pg_proc AS f
+        INNER JOIN pg_catalog.pg_depend AS d
+            ON
+                d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND f.oid = d.objid
+                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+        INNER JOIN pg_catalog.pg_class AS r ON d.refobjid = r.oid
+        INNER JOIN pg_catalog.pg_namespace AS s ON r.relnamespace = s.oid
+        LEFT JOIN pg_catalog.pg_attribute AS a ON d.refobjid = a.attrelid AND d.refobjsubid = a.attnum AND a.attnum > 0
+        WHERE f.pronamespace = c.relnamespace AND f.proname = w.days AND r.relnamespace <> c.relnamespace
+    )::text AS reads_days
 FROM pg_catalog.json_to_recordset(%(names)s::json) AS w (name text, schema text, relation text, days text)
 INNER JOIN pg_catalog.pg_class AS c ON w.name = c.relname
 WHERE c.relnamespace = pg_catalog.pg_my_temp_schema();

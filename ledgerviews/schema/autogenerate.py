@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import sys
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -21,8 +22,10 @@ from ledgerviews.errors import LedgerviewsError
 from ledgerviews.queries import query
 from ledgerviews.sqltext import MODEL_SCHEMA
 
+from . import role_look
 from .compare import DROP
 from .declare import INFO, Comparison, Declared, compared
+from .dropping import require_unread
 from .engine_look import in_words
 from .engine_versions import SCHEMA
 from .execute import SETTINGS, version_table
@@ -45,6 +48,9 @@ if TYPE_CHECKING:
 
 _IMPORT = "import ledgerviews.schema  # noqa: F401 (registers op.ledgerviews_*)\n"
 """A revision runs under an env.py that knows nothing of us, too; what is frozen comes after an empty line."""
+
+LOG = "alembic.autogenerate.ledgerviews"
+"""The logger that tells what does not end a comparison; a configuration by Alembic's template shows it."""
 
 # Alembic 1.18 and later run what is registered here before their own, unless it is said otherwise.
 _FIRST: dict[str, Any] = {}
@@ -142,8 +148,12 @@ def _compare(autogen_context: AutogenContext, upgrade_ops: ops.UpgradeOps, _sche
         places = {located(key, wanted.schema) for key in found.specs} | set(found.state.relations)
         early, late = _parted([one for one in upgrade_ops.ops if not _of_alembic_utils(one, places)])
         first, own, last = _operations(found, wanted, autogen_context, others=bool(early))
-        default = autogen_context.dialect.default_schema_name if autogen_context.dialect else None
-        early = released(run, early, engine=found.state.engine, default_schema=default or MODEL_SCHEMA)
+        dialect = autogen_context.dialect
+        default = (dialect.default_schema_name if dialect else None) or MODEL_SCHEMA
+        require_unread(run, late, found, schema=wanted.schema, default_schema=default)
+        early = released(run, early, engine=found.state.engine, default_schema=default)
+    for line in role_look.in_words(found.missing_roles):
+        logging.getLogger(LOG).warning(line)
     upgrade_ops.ops[:] = [*first, *early, *own, *late, *last]
 
 
@@ -166,7 +176,7 @@ def _operations(
     if engine and version and not found.altered:
         # An older registry does not tell what was installed; the next revision compares.
         return [*engine], [], []
-    require_possible(found, schema=wanted.schema, others=others)
+    require_possible(found, catalog=wanted.catalog, schema=wanted.schema, others=others)
     before, after = views(found.differences)
     own: list[ops.MigrateOperation] = []
     if found.differences:

@@ -17,7 +17,7 @@ from .keys import SOURCE, Spec, located
 from .specs import ordered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from .live import Live, Place, Registered, State
     from .normal import Normal
@@ -114,7 +114,7 @@ def differences(
         live = state.relations.get(place)
         after = {name: value for name, value in spec.items() if name != "renamed_from"}
         normal = normals.get(key)
-        _require_columns(key, after, normal)
+        _require_columns(key, after, _given(after, live, normal))
         if live is None or live.kind is None:
             found.append(Difference(key=key, what=CREATE, after=after, live=live, normal=normal))
             continue
@@ -194,17 +194,44 @@ def _key(key: str, place: Place) -> str:
     return ".".join(place) if "." in key else place[1]
 
 
-def _require_columns(key: str, spec: Spec, normal: Normal | None) -> None:
-    """Raise DeclarationError where a model declares other columns than its SELECT gives."""
-    if normal is None or normal.printed is None or "columns" not in spec or "." in key:
+def _given(spec: Spec, live: Live | None, normal: Normal | None) -> list[str] | None:
+    """The columns that the declared SELECT gives; None where nobody knows them.
+
+    Where nothing had to be printed it is the one that stands.
+    """
+    if normal is not None:
+        return None if normal.printed is None else [column.name for column in normal.columns]
+    return list(live.gives) if live is not None and same_text(spec, live) else None
+
+
+def _require_columns(key: str, spec: Spec, given: Sequence[str] | None) -> None:
+    """Raise DeclarationError where a model declares others than its SELECT gives, or in another order."""
+    if given is None or "columns" not in spec or "." in key:
         return
-    given = [column.name for column in normal.columns]
-    if lacking := [name for name in spec["columns"] if name not in given]:
-        raise DeclarationError(f"Model {key} declares {', '.join(lacking)}, which its SELECT does not give.")
-    if more := [name for name in given if name not in spec["columns"]]:
+    declared = list(spec["columns"])
+    lacking = ", ".join(name for name in declared if name not in given)
+    more = ", ".join(name for name in given if name not in declared)
+    if lacking and more:
         raise DeclarationError(
-            f"The SELECT of model {key} gives {', '.join(more)}, which its columns do not declare.",
-            hint="Declare each column, with a line on what it holds.",
+            f"Model {key} declares {lacking}, which its SELECT does not give; that gives {more}, which its"
+            " columns do not declare.",
+            hint=f"Have {key}.py and {key}.sql name the same columns.",
+        )
+    if lacking:
+        raise DeclarationError(
+            f"Model {key} declares {lacking}, which its SELECT does not give.",
+            hint=f"Take it out of the columns in {key}.py, or have {key}.sql give it.",
+        )
+    if more:
+        raise DeclarationError(
+            f"The SELECT of model {key} gives {more}, which its columns do not declare.",
+            hint=f"Declare each in {key}.py, with a line on what it holds, or take it out of {key}.sql.",
+        )
+    if declared != list(given):
+        raise DeclarationError(
+            f"Model {key} declares its columns in another order than its SELECT gives them:"
+            f" {', '.join(given)}.",
+            hint=f"Declare them in {key}.py in that order, or have {key}.sql give them in the other.",
         )
 
 

@@ -7,6 +7,7 @@ a view by its own narrowed SQL, a source by its rows of these days. All else sta
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import sqlglot
@@ -15,7 +16,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from ledgerviews.catalog import Kind
-from ledgerviews.errors import DeclarationError
+from ledgerviews.errors import DeclarationError, UnreadableError
 from ledgerviews.sqltext import MODEL_SCHEMA
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class _Replacement:
 
 def _narrowed(catalog: Catalog, name: str, sql: str, *, lo: str, hi: str) -> str:
     replacements = []
-    for table in _parse(name, sql).find_all(exp.Table):
+    for table in _model(name, sql).find_all(exp.Table):
         key = (table.db, table.name)
         if key in catalog.sources:
             body = _rows(catalog.sources[key], name, lo=lo, hi=hi)
@@ -60,9 +61,7 @@ def _narrowed(catalog: Catalog, name: str, sql: str, *, lo: str, hi: str) -> str
                 )
             body = _narrowed(catalog, read.name, read.sql, lo=lo, hi=hi)
         elif table.db:
-            raise DeclarationError(
-                f"Model {name} declares a day, but reads {table.sql(_DIALECT)}, no source."
-            )
+            raise _unknown(catalog, name, table.db, table.name)
         else:
             continue  # a common table expression
         alias = "" if table.alias else " AS " + _identifier(table.name)
@@ -70,6 +69,19 @@ def _narrowed(catalog: Catalog, name: str, sql: str, *, lo: str, hi: str) -> str
         # The subquery ends on a line of its own, because it may end in a comment.
         replacements.append(_Replacement(start, end, f"(\n{body}\n){alias}"))
     return _replaced(sql, replacements)
+
+
+def _unknown(catalog: Catalog, reader: str, schema: str, name: str) -> DeclarationError:
+    """What to say of a name that no model and no source has."""
+    known = {model: f"{MODEL_SCHEMA}.{model}" for model in catalog.models if model != reader}
+    known |= {source.name: source.qualified for source in catalog.sources.values()}
+    near = get_close_matches(name, known, n=1, cutoff=0.8)
+    meant = f"; did you mean {known[near[0]]}?" if near else "."
+    return DeclarationError(
+        f"Model {reader} reads {schema}.{name}, and no model or source has that name{meant}",
+        hint=f"Mend the name in {reader}.sql, or declare {name}: as a model, or as a source with day_rows;"
+        " or leave out the day of what reads it.",
+    )
 
 
 def _rows(source: Source, reader: str, *, lo: str, hi: str) -> str:
@@ -92,7 +104,7 @@ def _bounded(source: Source, condition: str, *, lo: str, hi: str) -> str:
     """The condition with its bare names ``lo`` and ``hi`` replaced."""
     bounds = {"lo": lo, "hi": hi}
     replacements = []
-    for column in _parse(source.name, condition).find_all(exp.Column):
+    for column in _condition(source, condition).find_all(exp.Column):
         if not column.table and column.name in bounds:
             meta = column.this.meta
             replacements.append(_Replacement(meta["start"], meta["end"] + 1, bounds[column.name]))
@@ -114,8 +126,25 @@ def _identifier(*names: str) -> str:
     return Identifier(*names).as_string()
 
 
-def _parse(name: str, sql: str) -> exp.Expr:
+def _model(name: str, sql: str) -> exp.Expr:
     try:
         return sqlglot.parse_one(sql, read=_DIALECT)
     except SqlglotError as exc:
-        raise DeclarationError(f"The SQL of {name} cannot be read: {str(exc).splitlines()[0]}") from exc
+        raise UnreadableError(
+            f"The SQL of {name} cannot be read: {str(exc).splitlines()[0]}",
+            hint=f"Mend it in {name}.sql. Where psql runs that as it is, leave out the day of what reads it:"
+            " single days are composed by a parser that does not know all of PostgreSQL.",
+            name=name,
+            text=sql,
+        ) from exc
+
+
+def _condition(source: Source, condition: str) -> exp.Expr:
+    try:
+        return sqlglot.parse_one(condition, read=_DIALECT)
+    except SqlglotError as exc:
+        raise DeclarationError(
+            f"Source {source.name}: a condition of its day_rows cannot be read: {str(exc).splitlines()[0]}",
+            shown=[condition],
+            hint=f"Write conditions on columns of {source.name}, joined by AND.",
+        ) from exc

@@ -6,16 +6,20 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from alembic.util import CommandError
+
 from ledgerviews.catalog import Catalog, load
 from ledgerviews.config import Settings
-from ledgerviews.errors import DriftError
+from ledgerviews.errors import DeclarationError, DriftError, LedgerviewsError, UnreadableError
 from ledgerviews.queries import query
 
 from .compare import differences, in_question, printed_standing
 from .engine_look import altered
 from .engine_versions import LATEST
 from .live import NEEDED_ENGINE, conditions, read
-from .normal import normalized
+from .normal import normalized, syntax_error
+from .pointing import in_file
+from .role_look import missing_roles
 from .specs import declared
 
 if TYPE_CHECKING:
@@ -62,6 +66,7 @@ class Comparison:
         differences: what differs between them, in dependency order.
         altered: the engine's functions that are not as its version makes them, and in what.
         schemas: where names without a schema are looked up.
+        missing_roles: the declared roles that do not exist, and what declares them.
     """
 
     specs: dict[str, Spec]
@@ -69,6 +74,7 @@ class Comparison:
     differences: list[Difference]
     altered: dict[str, tuple[str, ...]]
     schemas: Sequence[str]
+    missing_roles: dict[str, tuple[str, ...]]
 
 
 def declare(
@@ -87,18 +93,24 @@ def declare(
         models: dotted path of the package that declares the models, or what it loads to. None is that of
             LEDGERVIEWS_MODELS; where entities are given and that is not set, there are no models.
         settings: those of the environment, where nothing is said.
+
+    Raises Alembic's CommandError where the models contradict themselves, or the settings make no sense.
     """
     from .autogenerate import come_last  # noqa: PLC0415 (it imports this module)
 
     come_last()
-    settings = settings or Settings.from_environment()
     catalog: Catalog | None
-    if isinstance(models, Catalog):
-        catalog = models
-    elif models is None and entities is not None and not os.environ.get("LEDGERVIEWS_MODELS", "").strip():
-        catalog = None
-    else:
-        catalog = load(models or settings.models)
+    try:
+        settings = settings or Settings.from_environment()
+        if isinstance(models, Catalog):
+            catalog = models
+        elif models is None and entities is not None and not os.environ.get("LEDGERVIEWS_MODELS", "").strip():
+            catalog = None
+        else:
+            catalog = load(models or settings.models)
+    except LedgerviewsError as exc:
+        # Nobody else has Alembic print it in a line.
+        raise CommandError(str(exc)) from exc
     first = target_metadata if hasattr(target_metadata, "info") else target_metadata[0]
     first.info[INFO] = Declared(
         catalog=catalog,
@@ -124,9 +136,12 @@ def compared(run: Run, wanted: Declared, *, history: str | None = None) -> Compa
                 f"{tables} is released: what reads it is off, so that nothing can be compared.",
                 hint="Run `ledgerviews restore`.",
             )
-        specs = declared(
-            wanted.catalog, wanted.entities or (), schema=wanted.schema, search_path=here.schemas
-        )
+        try:
+            specs = declared(
+                wanted.catalog, wanted.entities or (), schema=wanted.schema, search_path=here.schemas
+            )
+        except UnreadableError as exc:
+            raise _in_words_of_postgresql(run, exc, wanted.catalog) from None
         state = read(run, specs, here, schema=wanted.schema, history=history)
         asked = in_question(specs, state, schema=wanted.schema) if here.may_create else {}
         normals = (
@@ -147,6 +162,26 @@ def compared(run: Run, wanted: Declared, *, history: str | None = None) -> Compa
         found = differences(specs, state, normals, schema=wanted.schema, ours=ours)
         known = NEEDED_ENGINE <= here.engine <= LATEST
         changed = altered(run, here.engine, may_create=here.may_create) if known else {}
+        missing = missing_roles(run, found)
     finally:
         run("ROLLBACK TO SAVEPOINT ledgerviews_look", None)
-    return Comparison(specs=specs, state=state, differences=found, altered=changed, schemas=here.schemas)
+    return Comparison(
+        specs=specs,
+        state=state,
+        differences=found,
+        altered=changed,
+        schemas=here.schemas,
+        missing_roles=missing,
+    )
+
+
+def _in_words_of_postgresql(run: Run, exc: UnreadableError, catalog: Catalog | None) -> DeclarationError:
+    """The error with what PostgreSQL says, and where; as it is where that can read the text."""
+    found = syntax_error(run, exc.text)
+    if found is None:
+        return exc
+    return DeclarationError(
+        f"The SQL of {exc.name} cannot be read: {found.error}.",
+        shown=() if found.at is None else in_file(catalog, exc.name, found.part, found.at, exc.text),
+        hint=f"Mend it in {exc.name}.sql.",
+    )

@@ -14,6 +14,7 @@ from ledgerviews.catalog import load
 from ledgerviews.errors import DriftError
 from ledgerviews.queries import query
 
+from . import role_look
 from .compare import unknown
 from .declare import Declared, compared
 from .difftext import written
@@ -73,7 +74,7 @@ def diff(settings: Settings) -> Diff:
         relations = closure(run, found, settings.schema) if found.differences else ()
         connection.rollback()
     steps = plan(found.differences, relations, schema=settings.schema)
-    notes = [*pending]
+    notes = [*pending, *role_look.in_words(found.missing_roles)]
     if blind := unknown(found.specs, found.state, schema=settings.schema):
         notes.append(
             f"Nothing can be created here, and nobody knows how PostgreSQL printed {', '.join(blind)} when"
@@ -97,7 +98,7 @@ def diff(settings: Settings) -> Diff:
     return Diff(
         differences=tuple(found.differences),
         steps=tuple(steps),
-        text=written(found.differences, steps, relations, schema=settings.schema),
+        text=written(found.differences, steps, relations, schema=settings.schema, catalog=wanted.catalog),
         notes=(*notes, *altered),
         altered=tuple(altered),
         current=not (found.differences or pending or found.state.untracked or found.altered),

@@ -9,10 +9,13 @@ from psycopg import sql
 
 from .compare import CHANGE, CREATE, DROP, RENAME
 from .keys import SOURCE, declared_index, located, split_index
+from .refusals import mend, shown
 from .statements import index_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from ledgerviews.catalog import Catalog
 
     from .compare import Difference
     from .keys import Spec
@@ -23,14 +26,23 @@ _DEFINED = frozenset({"definition", "reads", "kind", "registration", "rollup"})
 
 
 def written(
-    differences: Sequence[Difference], steps: Sequence[Step], relations: Sequence[Relation], *, schema: str
+    differences: Sequence[Difference],
+    steps: Sequence[Step],
+    relations: Sequence[Relation],
+    *,
+    schema: str,
+    catalog: Catalog | None = None,
 ) -> str:
-    """All of it; empty where nothing differs."""
+    """All of it; empty where nothing differs. Of the catalog the files are shown."""
     by_name = {step.name: step for step in steps}
     parts = []
     for one in differences:
         name = ".".join(located(one.key, schema))
-        lines = [*_heading(one, name, by_name[name], steps, relations), *_statements(one, schema)]
+        lines = [
+            *_heading(one, name, by_name[name], steps, relations),
+            *_refused(one, catalog),
+            *_statements(one, schema),
+        ]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 
@@ -57,8 +69,13 @@ def _heading(
         yield f"--   read by: {reader.name} ({reader.kind}{whose}){what}" + (
             f"; build {build}" if build else ""
         )
+
+
+def _refused(one: Difference, catalog: Catalog | None) -> Iterator[str]:
     if one.normal is not None and one.normal.error is not None:
         yield f"--   cannot be created now: {one.normal.error}"
+        yield from (f"--   {line}" for line in shown(catalog, one))
+        yield f"--   {mend(catalog, one)}."
 
 
 def _build(step: Step) -> str | None:

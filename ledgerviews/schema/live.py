@@ -92,6 +92,7 @@ class Live:
         altered: what else of it is not as it was made, in words: its rollup, the function of single days, or
             what it reads of the rollup itself.
         columns: in their order.
+        gives: the names of those of its SELECT, of which its rollup is made.
         comment: the relation's.
         indexes: all of them.
         options: of the relation.
@@ -107,6 +108,7 @@ class Live:
     missing: tuple[str, ...] = ()
     altered: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
+    gives: tuple[str, ...] = ()
     comment: str | None = None
     indexes: tuple[Index, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
@@ -247,6 +249,7 @@ def _live(found: Mapping[str, Any], registered: Registered | None) -> Live:
         missing=tuple(found["missing"]),
         altered=tuple(found["altered"]),
         columns=tuple(Column(*column) for column in found["columns"] or ()),
+        gives=tuple(found["gives"] or ()),
         comment=found["comment"],
         indexes=tuple(
             Index(**{**index, "columns": tuple(index["columns"] or ())}) for index in found["indexes"] or ()

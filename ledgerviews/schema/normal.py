@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from psycopg import sql
 
 from ledgerviews.queries import query
-from ledgerviews.sqltext import MODEL_SCHEMA, moved, statement
+from ledgerviews.sqltext import MODEL_SCHEMA, moved, statement, unmoved
 
 from .incremental import rollup_name
 from .keys import Spec, located, split_index
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from .live import Run
 
+SYNTAX = "42601"
+_READ_ONLY = "25006"
 _OURS = "SET LOCAL search_path = pg_catalog, pg_temp"
 # A relation without an alias is its columns' qualifier, too; a second one in a query gets a number.
 _NAME = re.compile(r'"(?P<name>ledgerviews:\d+)(?P<number>_\d+)?"(?P<dot>\.)?')
@@ -37,6 +39,14 @@ _REPEATED = re.compile(
     rf'(?<![\w.$"])({_IDENTIFIER}\.({_IDENTIFIER})) \2(?![\w$"(.])'
     r"""|'(?:[^']|'')*'|"(?:[^"]|"")*\""""
 )
+
+
+class ReadColumn(NamedTuple):
+    """A column that is read; None of a table that is read without one."""
+
+    schema: str
+    table: str
+    column: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +63,10 @@ class Normal:
         indexes: the declared indexes, in their order.
         error: why it cannot be created.
         sqlstate: PostgreSQL's code for that.
-        where: the line, as ``line 2 of its SELECT: …``; None where nobody knows it.
+        part: the part of the spec that is to blame: definition, day_definition or indexes.
+        at: the position in it, from 0; None where nobody knows it.
+        reads: the columns of tables that it reads, as schema, table and column, None for no one of them.
+        reads_days: those of the function of single days.
     """
 
     printed: str | None = None
@@ -64,7 +77,10 @@ class Normal:
     indexes: tuple[str, ...] = ()
     error: str | None = None
     sqlstate: str | None = None
-    where: str | None = None
+    part: str = "definition"
+    at: int | None = None
+    reads: frozenset[ReadColumn] = frozenset()
+    reads_days: frozenset[ReadColumn] = frozenset()
 
 
 @dataclass
@@ -102,6 +118,26 @@ def normalized(
         return maker.printed(standing)
     finally:
         run("ROLLBACK TO SAVEPOINT ledgerviews_compare", None)
+
+
+def syntax_error(run: Run, text: str) -> Normal | None:
+    """What PostgreSQL says of a SELECT that it cannot read; None where it can."""
+    begin = "CREATE TEMPORARY VIEW pg_temp.ledgerviews_read AS\n"
+    run("SAVEPOINT ledgerviews_read", None)
+    try:
+        run(begin + text, None)
+    except Exception as exc:
+        state = _sqlstate(exc) or ""
+        if state != SYNTAX and (is_about_the_text(exc) or state == _READ_ONLY):
+            return None
+        if state != SYNTAX:
+            raise
+        position = _position(exc)
+        at = None if position is None else min(max(position - len(begin), 0), len(text))
+        return Normal(error=_message(exc), sqlstate=SYNTAX, at=at)
+    finally:
+        run("ROLLBACK TO SAVEPOINT ledgerviews_read", None)
+    return None
 
 
 def plain(printed: str | None) -> str | None:
@@ -157,7 +193,7 @@ class _Maker:
             for read in reads:
                 self._made[read].shown = False
             self._errors[key] = Normal(
-                error=_message(exc), sqlstate=_sqlstate(exc), where=_where(exc, *self._sent, spec)
+                error=_message(exc), sqlstate=_sqlstate(exc), part=self._sent[0], at=self._at(key, exc)
             )
         else:
             self._made[key] = made
@@ -185,7 +221,7 @@ class _Maker:
         others = [row for row in rows if differs(names[row[0]], row[3], row[5])]
         again = {names[row[0].removesuffix(_AGAIN)]: (row[3], row[5]) for row in self._print_again(others)}
         found = dict(self._errors)
-        for name, _, _, printed, columns, days, indexes in rows:
+        for name, _, _, printed, columns, days, indexes, reads, reads_days in rows:
             key = names[name]
             by_name = dict(json.loads(indexes or "[]"))
             found[key] = Normal(
@@ -198,6 +234,8 @@ class _Maker:
                 printed_again=named(again[key][0]) if key in again else None,
                 days_again=named(again[key][1]) if key in again else None,
                 indexes=tuple(by_name[index] for index in self._made[key].indexes),
+                reads=_read_columns(reads),
+                reads_days=_read_columns(reads_days),
             )
         return found
 
@@ -218,7 +256,7 @@ class _Maker:
         if not rows:
             return []
         keys = {made.unique: key for key, made in self._made.items()}
-        for name, _, _, printed, _, days, _ in rows:
+        for name, _, _, printed, _, days, *_ in rows:
             self._run("SAVEPOINT ledgerviews_one", None)
             try:
                 self._run(f"CREATE TEMPORARY VIEW {_temporary(name + _AGAIN)} AS\n{printed}", None)
@@ -249,13 +287,25 @@ class _Maker:
 
     def _text(self, key: str, part: str) -> str:
         """The text with what was made temporary in pg_temp, and all else that a model reads in its schema."""
-        spec = self._specs[key]
+        # The text ends on a line of its own, because it may end in a comment.
+        return moved(statement(self._specs[key][part]), self._moves(key))
+
+    def _moves(self, key: str) -> dict[tuple[str, str], str]:
+        """The schemas that the names in a text get."""
         schemas: dict[tuple[str, str], str] = {}
-        for read in spec.get("reads", ()):
+        for read in self._specs[key].get("reads", ()):
             place = located(read, self._schema if "." in key or "." in read else MODEL_SCHEMA)
             schemas[place] = "pg_temp" if read in self._made else located(read, self._schema)[0]
-        # The text ends on a line of its own, because it may end in a comment.
-        return moved(statement(spec[part]), schemas)
+        return schemas
+
+    def _at(self, key: str, exc: Exception) -> int | None:
+        """Where PostgreSQL points at in a part of the spec, which begins on the statement's second line."""
+        part, sent = self._sent
+        position = _position(exc)
+        if part == "indexes" or position is None:
+            return None
+        text = statement(self._specs[key][part])
+        return min(unmoved(text, self._moves(key), max(position - sent.index("\n") - 1, 0)), len(text))
 
     def _index(self, made: _Made, spec: Spec) -> None:
         """The declared indexes, on a table of the same columns."""
@@ -296,17 +346,14 @@ def _message(exc: Any) -> str:
     return str(getattr(getattr(exc, "diag", None), "message_primary", None) or exc)
 
 
-def _where(exc: Any, part: str, sent: str, spec: Spec) -> str | None:
-    """The line that PostgreSQL points at: a text is sent from its statement's second line on."""
-    if part == "indexes":
-        return "in its indexes"
+def _position(exc: Any) -> int | None:
+    """Where in the statement PostgreSQL points at, from 0."""
     position = getattr(getattr(exc, "diag", None), "statement_position", None)
-    if not position:
-        return None
-    lines = statement(spec[part]).splitlines()
-    number = min(sent[: int(position) - 1].count("\n"), len(lines))
-    which = "SELECT" if part == "definition" else part
-    return f"line {number} of its {which}: {lines[number - 1].strip()}" if number else None
+    return int(position) - 1 if position else None
+
+
+def _read_columns(found: str | None) -> frozenset[ReadColumn]:
+    return frozenset(ReadColumn(*one) for one in json.loads(found or "[]"))
 
 
 def _set_path(path: str) -> str:

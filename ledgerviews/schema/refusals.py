@@ -5,27 +5,39 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ledgerviews.errors import DeclarationError
-from ledgerviews.sqltext import qualified_names
+from ledgerviews.sqltext import qualified_names, statement
 
 from .compare import DROP
 from .engine_versions import SCHEMA
 from .keys import SOURCE
+from .normal import SYNTAX
+from .pointing import in_file
 from .specs import still_read
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ledgerviews.catalog import Catalog
+
     from .compare import Difference
     from .declare import Comparison
 
-_SYNTAX = "42601"
 _NOT_ALLOWED = "42501"
 """Whoever writes the revision may do less than who runs it."""
+_NO_COLUMN = "42703"
+_PARTS = {
+    "definition": "",
+    "day_definition": " (in its SELECT of single days)",
+    "indexes": " (in its indexes)",
+}
 
 
-def require_possible(found: Comparison, *, schema: str, others: bool) -> None:
+def require_possible(found: Comparison, *, catalog: Catalog | None, schema: str, others: bool) -> None:
     """Raise DeclarationError where the revision could not be applied.
 
     Args:
         found: what differs.
+        catalog: the models, whose files are shown.
         schema: the target schema.
         others: whether the revision also changes tables, functions and the like, on which a definition may
             wait.
@@ -44,16 +56,34 @@ def require_possible(found: Comparison, *, schema: str, others: bool) -> None:
         if one.after is None or normal is None or normal.error is None:
             continue
         if normal.sqlstate == _NOT_ALLOWED or (
-            normal.sqlstate != _SYNTAX
+            normal.sqlstate != SYNTAX
             and (others or waiting & set(one.after.get("reads", ())) or _waits_for_engine(one, found))
         ):
             waiting.add(one.key)
             continue
-        where = f" ({normal.where})" if normal.where is not None else ""
         raise DeclarationError(
-            f"{one.key} cannot be created: {normal.error}{where}; nothing was written.",
-            hint="Mend it, then write the revision again.",
+            f"{one.key} cannot be created: {normal.error}{_PARTS[normal.part]}; nothing was written.",
+            shown=shown(catalog, one),
+            hint=f"{mend(catalog, one)}, then write the revision again.",
         )
+
+
+def mend(catalog: Catalog | None, one: Difference) -> str:
+    """What to do about a definition that cannot be created, without a full stop."""
+    normal = one.normal
+    if normal is not None and (normal.part, normal.sqlstate) == ("day_definition", _NO_COLUMN):
+        return "Declare it among the columns of its source in sources.py, which are all that single days read"
+    if catalog is None or one.key not in catalog.models:
+        return "Mend it"
+    return f"Mend it in {one.key}{'.py' if normal is not None and normal.part == 'indexes' else '.sql'}"
+
+
+def shown(catalog: Catalog | None, one: Difference) -> Sequence[str]:
+    """The line of its SELECT that PostgreSQL refuses, in the lines of the model's file, where it tells."""
+    normal = one.normal
+    if normal is None or normal.at is None or one.after is None:
+        return ()
+    return in_file(catalog, one.key, normal.part, normal.at, statement(one.after[normal.part]))
 
 
 def _waits_for_engine(one: Difference, found: Comparison) -> bool:

@@ -56,7 +56,7 @@ def released(
     ]
     if not wanted or engine < NEEDED_ENGINE:
         return list(found)
-    read = {tuple(row) for row in run(query("read_columns"), {"wanted": json.dumps(wanted)})}
+    read = {tuple(row[:3]) for row in run(query("read_columns"), {"wanted": json.dumps(wanted)})}
     made: list[ops.MigrateOperation] = []
     for one in found:
         if not isinstance(one, ops.ModifyTableOps):

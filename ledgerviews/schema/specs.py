@@ -71,7 +71,8 @@ def ordered(specs: Mapping[str, Spec]) -> list[str]:
         order = list(sorter.static_order())
     except CycleError as exc:
         raise DeclarationError(
-            "The relations read each other in a circle: " + " -> ".join(reversed(exc.args[1])) + "."
+            "The relations read each other in a circle: " + " -> ".join(reversed(exc.args[1])) + ".",
+            hint="Have the SELECT of one of them do without the next.",
         ) from None
     return sorted(order, key=lambda key: specs[key]["kind"] != SOURCE)
 

@@ -94,17 +94,21 @@ def test_a_model_that_cannot_be_is_told_instead_of_written(shop: Shop) -> None:
 
     assert told.returncode == 2
     assert (
-        "ledgerviews: m cannot be created: column o.nosuch does not exist"
-        " (line 3 of its SELECT: WHERE o.nosuch = 1); nothing was written.\n" in told.stderr
+        "ledgerviews: m cannot be created: column o.nosuch does not exist; nothing was written.\n"
+        "  LINE 3: WHERE o.nosuch = 1\n"
+        "                ^\n"
+        "  Mend it in m.sql, then write the revision again.\n" in told.stderr
     )
     assert sorted((shop.folder / "shop/migrations/versions").glob("*.py")) == before
 
 
 def test_an_unknown_role_is_named_with_its_statement(shop: Shop) -> None:
-    """A grant to nobody, on a new relation and on one that stands: which one, and what to do."""
+    """A grant to nobody, on a new relation and on one that stands: told before, and by the upgrade."""
     grants = ' grants={"lv_nobody": ("SELECT",)}'
     shop.declare("n", "SELECT o.id FROM public.orders AS o", more=grants)
-    written = shop("db", "revision", "-m", "second").stdout.strip()
+    differing = shop("diff")
+    writing = shop("db", "revision", "-m", "second")
+    written = writing.stdout.strip()
 
     fresh = shop("db", "upgrade")
     Path(written).unlink()
@@ -114,6 +118,10 @@ def test_an_unknown_role_is_named_with_its_statement(shop: Shop) -> None:
     assert shop("db", "revision", "-m", "second").returncode == 0
     standing = shop("db", "upgrade")
 
+    told = "There is no role lv_nobody, which is declared for n: the upgrade stops there. Run CREATE ROLE"
+    assert (differing.returncode, writing.returncode) == (4, 0)
+    assert told in differing.stderr
+    assert told in writing.stderr
     mend = "Run CREATE ROLE lv_nobody, or take it out of what is declared, and of the revision."
     assert (fresh.returncode, standing.returncode) == (1, 1)
     assert 'public.n cannot be built: role "lv_nobody" does not exist; nothing was changed.' in fresh.stderr
@@ -181,3 +189,59 @@ def test_a_script_begins_where_it_is_told(shop: Shop) -> None:
     assert "relation_name => 'm'" in whole.stdout
     assert "relation_name => 'm'" not in part.stdout
     assert "relation_name => 'n'" in part.stdout
+
+
+def test_columns_and_sql_that_are_wrong_are_told_by_diff(shop: Shop) -> None:
+    """An undeclared column is an error; of a SELECT that is wrong the place is shown."""
+    shop.declare("m", "SELECT o.id, o.id AS more FROM public.orders AS o")
+    undeclared = shop("diff")
+    shop.declare("m", "\n\nSELECT o.id\nFROM public.orders AS o\nWHERE o.nosuch = 1")
+    wrong = shop("diff")
+
+    assert (undeclared.returncode, wrong.returncode) == (2, 4)
+    assert "The SELECT of model m gives more, which its columns do not declare." in undeclared.stderr
+    assert (
+        "--   cannot be created now: column o.nosuch does not exist\n"
+        "--   LINE 5: WHERE o.nosuch = 1\n"
+        "--                 ^\n"
+        "--   Mend it in m.sql.\n" in wrong.stdout
+    )
+
+
+@pytest.mark.parametrize("env", ["ours", "theirs"])
+def test_a_revision_that_postgresql_refuses_is_told_without_a_traceback(shop: Shop, env: str) -> None:
+    """A dropped or altered column that a view reads, written by hand, under an env.py of theirs, too."""
+    shop.declare("n", "SELECT o.id FROM public.orders AS o", mart=False)
+    assert shop("db", "revision", "-m", "second", "--rev-id", "b2").returncode == 0
+    assert shop("db", "upgrade").returncode == 0
+    if env == "theirs":
+        (shop.folder / "shop/migrations/env.py").write_text(THEIRS.format(url=shop.url), encoding="utf-8")
+    told = []
+    for line in ('op.drop_column("orders", "id")', 'op.alter_column("orders", "id", type_=sa.Text())'):
+        (shop.folder / "shop/migrations/versions/c3_by_hand.py").write_text(
+            f"import sqlalchemy as sa\nfrom alembic import op\n\nrevision = 'c3'\ndown_revision = 'b2'\n\n\n"
+            f"def upgrade() -> None:\n    {line}\n",
+            encoding="utf-8",
+        )
+        told.append(shop("db", "upgrade"))
+
+    dropped, altered = told
+    assert [one.returncode for one in told] == [1, 1]
+    assert "Traceback" not in dropped.stderr + altered.stderr
+    assert "ledgerviews: cannot drop column id of table orders because other objects" in dropped.stderr
+    assert "view n depends on column id of table orders" in dropped.stderr
+    assert "of ours by a revision whose models do without it; nothing was changed." in dropped.stderr
+    assert "ledgerviews: cannot alter type of a column used by a view or rule:" in altered.stderr
+    assert "Alter it in `with ledgerviews.released(" in altered.stderr
+
+
+THEIRS = """
+import sqlalchemy
+from alembic import context
+
+engine = sqlalchemy.create_engine("{url}".replace("postgresql://", "postgresql+psycopg://"))
+with engine.connect() as connection:
+    context.configure(connection=connection, version_table_schema="ledgerviews")
+    with context.begin_transaction():
+        context.run_migrations()
+"""

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from alembic.util import CommandError
+from sqlalchemy import MetaData
 
 from ledgerviews.errors import DeclarationError
+from ledgerviews.schema import declare
 from tests.application import Application
 
 if TYPE_CHECKING:
@@ -79,11 +81,11 @@ def test_a_name_of_63_bytes_is_taken(application: Application) -> None:
 def test_a_definition_that_cannot_be_created_is_told_with_its_line(
     application: Application, sql: str, error: str
 ) -> None:
-    """A new model, a new entity and a changed one: the name, PostgreSQL's words and the line."""
+    """A new model, a new entity and a changed one: the name, PostgreSQL's words, the line, the place."""
     application.models["v"] = model("SELECT o.id FROM public.orders AS o", "id")
     application.change()
     last = sql.splitlines()[-1]
-    application.models["v"] = model(sql, "id")
+    application.models["v"] = model("\n" + sql, "id")
 
     changed = refused(application)
     application.models["v"] = model("SELECT o.id FROM public.orders AS o", "id")
@@ -93,10 +95,14 @@ def test_a_definition_that_cannot_be_created_is_told_with_its_line(
     application.entities["public.e"] = (VIEW, sql)
     entity = refused(application)
 
-    where = f"{error} (line 3 of its SELECT: {last}); nothing was written."
-    assert changed.startswith(f"v cannot be created: {where}")
-    assert fresh.startswith(f"w cannot be created: {where}")
-    assert entity.startswith(f"public.e cannot be created: {where}")
+    said = f"{error}; nothing was written."
+    mark = " " * len("  LINE 3: WHERE ") + "^" if "nosuch" in sql else "^"
+    assert changed.startswith(f"v cannot be created: {said}\n  LINE 4: {last}\n")
+    assert fresh.startswith(f"w cannot be created: {said}\n  LINE 3: {last}\n")
+    assert entity.startswith(f"public.e cannot be created: {said}\n  LINE 3: {last}\n")
+    assert f"\n{mark}\n" in fresh if "nosuch" in sql else mark in fresh
+    assert changed.endswith("Mend it in v.sql, then write the revision again.")
+    assert entity.endswith("Mend it, then write the revision again.")
 
 
 def test_what_waits_for_the_same_revision_is_not_refused(application: Application) -> None:
@@ -155,3 +161,233 @@ def test_the_last_entity_is_dropped(application: Application, connect: Connect, 
     assert found == [("ledgerviews_replace", ("drop", "public.v"))]
     assert gone == (None,)
     assert connect(empty_url).execute("SELECT x FROM public.v").fetchone() == (1,)
+
+
+BY_DAY = "SELECT e.day, count(*) AS orders, sum(e.total) AS total\nFROM public.stg AS e GROUP BY 1"
+
+
+@pytest.fixture
+def by_day(application: Application, empty_url: str) -> Application:
+    """The same, with a view, a mart by day on it and a mart on that; all of it stands."""
+    with psycopg.connect(empty_url) as connection:
+        connection.execute("ALTER TABLE public.orders ADD placed timestamptz, ADD note text")
+    application.tables["orders"] |= {"placed": "TIMESTAMP", "note": "Text"}
+    application.options["compare_type"] = False
+    application.sources["orders"] = {
+        "columns": {"id": "integer", "total": "number", "placed": "timestamptz"},
+        "day": "placed",
+        "day_rows": ["orders.placed >= lo AND orders.placed < hi"],
+    }
+    application.models = {
+        "stg": model(
+            "SELECT o.id, ledgerviews.utc_day(o.placed) AS day, o.total FROM public.orders AS o",
+            *("id", "day", "total"),
+        ),
+        "daily": model(BY_DAY, "day", "orders", "total", kind=STORED, grain=["day"], day="day"),
+        "kpis": model(
+            "SELECT d.day, d.orders AS events, d.total FROM public.daily AS d",
+            *("day", "events", "total"),
+            kind=STORED,
+            grain=["day"],
+        ),
+    }
+    application.change()
+    assert application.differs() == []
+    return application
+
+
+@pytest.mark.parametrize("name", ["stg", "daily", "kpis"])
+def test_columns_that_only_the_declaration_changes_are_told(by_day: Application, name: str) -> None:
+    """One removed, one added, one renamed, another order: of a view and of either mart, with what to do."""
+    columns = dict(by_day.models[name]["columns"])
+    told = []
+    for changed in (
+        {column: line for column, line in columns.items() if column != "total"},
+        columns | {"extra": "More."},
+        {column.replace("total", "sum"): line for column, line in columns.items()},
+        dict(reversed(columns.items())),
+    ):
+        by_day.models[name]["columns"] = changed
+        told.append(refused(by_day))
+
+    removed, added, renamed, order = told
+    assert f"The SELECT of model {name} gives total, which its columns do not declare.\n" in removed
+    assert (
+        f"Declare each in {name}.py, with a line on what it holds, or take it out of {name}.sql." in removed
+    )
+    assert f"Model {name} declares extra, which its SELECT does not give.\n" in added
+    assert f"Take it out of the columns in {name}.py, or have {name}.sql give it." in added
+    assert "declares sum, which its SELECT does not give; that gives total, which its columns do" in renamed
+    assert f"in another order than its SELECT gives them: {', '.join(columns)}." in order
+
+
+def test_a_column_that_is_read_is_not_dropped(by_day: Application) -> None:
+    """A column and a table of which the views say nothing: each is told with what reads it; others may go."""
+    table = by_day.tables["orders"]
+    by_day.tables["orders"] = {name: kind for name, kind in table.items() if name != "total"}
+    column = refused(by_day)
+    by_day.tables["orders"] = {name: kind for name, kind in table.items() if name != "placed"}
+    day = refused(by_day)
+    del by_day.tables["orders"]
+    whole = refused(by_day)
+    by_day.tables["orders"] = {name: kind for name, kind in table.items() if name != "note"}
+
+    unread = by_day.change()
+
+    assert "would drop what is still read; nothing was written:" in column
+    assert "\n  public.orders.total: read by single days of daily, stg\n" in column
+    assert "  Have the SELECTs do without it, and its source's columns in sources.py," in column
+    assert "Rename a column by hand, with op.alter_column(…, new_column_name=…)" in column
+    assert (
+        "\n  public.orders.placed: read by single days of daily, stg, the tracking of public.orders\n" in day
+    )
+    assert "\n  public.orders: read by single days of daily, stg, the tracking of public.orders\n" in whole
+    assert "op.drop_column('orders', 'note')" in unread
+    assert by_day.differs() == []
+
+
+def test_a_column_goes_with_what_reads_it(by_day: Application) -> None:
+    """In one revision the views are replaced before; what the source still declares is told; back, too."""
+    del by_day.tables["orders"]["total"]
+    for name in ("stg", "daily", "kpis"):
+        del by_day.models[name]["columns"]["total"]
+        for part in (", o.total", ", sum(e.total) AS total", ", d.total"):
+            by_day.models[name]["sql"] = by_day.models[name]["sql"].replace(part, "")
+    by_source = refused(by_day)
+    del by_day.sources["orders"]["columns"]["total"]
+
+    text = by_day.change()
+
+    assert "\n  public.orders.total: read by single days of daily\n" in by_source
+    assert "its source's columns in sources.py" in by_source
+    assert text.index("op.ledgerviews_replace(views_before") < text.index("op.drop_column('orders', 'total')")
+    assert by_day.differs() == []
+    by_day.downgrade()
+    by_day.upgrade()
+    assert by_day.differs() == []
+
+
+def test_a_new_view_on_a_column_that_goes_is_refused(application: Application) -> None:
+    """It would be made before the column is dropped, and keep it; an entity, too."""
+    application.models["v"] = model("SELECT o.id FROM public.orders AS o", "id")
+    application.change()
+    del application.tables["orders"]["total"]
+    application.models["w"] = model("SELECT o.total FROM public.orders AS o", "total")
+    application.entities["public.e"] = (VIEW, "SELECT o.total + 1 AS x FROM public.orders AS o")
+
+    told = refused(application)
+
+    assert "\n  public.orders.total: read by public.e, w\n" in told
+
+
+def test_views_of_others_are_left_to_them(application: Application, connect: Connect, empty_url: str) -> None:
+    """A revision that drops what another's view reads is written: who drops that view by hand may want it."""
+    application.models["v"] = model("SELECT o.id FROM public.orders AS o", "id")
+    application.change()
+    connect(empty_url).execute("CREATE VIEW public.theirs AS SELECT total FROM public.orders")
+    del application.tables["orders"]["total"]
+
+    text = application.revision()
+
+    assert "op.drop_column('orders', 'total')" in text
+
+
+def test_an_unknown_name_in_a_mart_by_day_is_told(by_day: Application) -> None:
+    """Misspelt, with the name that is near; of a model that was deleted, with none."""
+    by_day.models["daily"]["sql"] = BY_DAY.replace("public.stg", "public.order")
+    misspelt = refused(by_day)
+    by_day.models["daily"]["sql"] = BY_DAY
+    del by_day.models["stg"]
+    deleted = refused(by_day)
+
+    said = (
+        "Model daily reads public.order, and no model or source has that name; did you mean public.orders?\n"
+    )
+    assert misspelt.startswith(said)
+    assert deleted.startswith("Model daily reads public.stg, and no model or source has that name.\n")
+    assert "Mend the name in daily.sql, or declare stg: as a model, or as a source with day_rows;" in deleted
+
+
+def test_wrong_sql_below_a_mart_by_day_is_told_in_words_of_postgresql(by_day: Application) -> None:
+    """The file's line and a mark; where PostgreSQL can read what the parser cannot, that is said."""
+    by_day.models["stg"]["sql"] = "\n\n" + by_day.models["stg"]["sql"].replace(" FROM", "\n  oops more\nFROM")
+    wrong = refused(by_day)
+    by_day.models["daily"]["sql"] = "SELECT 1 AS day WHERE 1 IS JSON SCALAR WITH UNIQUE KEYS OR"
+    worse = refused(by_day)
+
+    assert wrong == (
+        'The SQL of stg cannot be read: syntax error at or near "more".\n'
+        "  LINE 4:   oops more\n"
+        "                 ^\n"
+        "  Mend it in stg.sql."
+    )
+    assert worse.endswith("  Mend it in daily.sql.")
+
+
+def test_a_column_that_its_source_does_not_declare_is_told(by_day: Application) -> None:
+    """Single days read no others; the error says where to declare it."""
+    del by_day.sources["orders"]["columns"]["total"]
+
+    told = refused(by_day)
+
+    assert "column o.total does not exist (in its SELECT of single days); nothing was written." in told
+    assert "Declare it among the columns of its source in sources.py" in told
+
+
+def test_a_circle_of_entities_is_told_with_what_to_do(application: Application) -> None:
+    """By their names, and what breaks it."""
+    application.entities = {
+        "public.a": (VIEW, "SELECT x FROM public.b"),
+        "public.b": (VIEW, "SELECT x FROM public.a"),
+    }
+
+    told = refused(application)
+
+    assert "The relations read each other in a circle: public." in told
+    assert "Have the SELECT of one of them do without the next." in told
+
+
+def test_models_that_cannot_be_are_a_line_of_alembics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an application's env.py declares is read there: a circle is told without a traceback."""
+    folder = tmp_path / "lv_circle"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("", encoding="utf-8")
+    for name, read in {"a": "b", "b": "a"}.items():
+        (folder / f"{name}.sql").write_text(f"SELECT x FROM public.{read}", encoding="utf-8")
+        (folder / f"{name}.py").write_text(
+            "from ledgerviews.catalog import Kind, Model\nMODEL = Model.beside("
+            '__file__, kind=Kind.VIEW, description="A.", grain=(), columns={"x": "X."})\n',
+            encoding="utf-8",
+        )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(CommandError) as caught:
+        declare(MetaData(), models="lv_circle")
+
+    assert "in a circle: " in str(caught.value)
+    assert ".sql without public." in str(caught.value)
+
+
+def test_a_missing_role_is_told_and_the_revision_written(
+    application: Application, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By grants and by owner, once for each role; roles that exist, and everybody, are not asked for."""
+    application.models = {
+        "v": model(
+            "SELECT o.id FROM public.orders AS o",
+            "id",
+            grants={"lv_nobody": ["SELECT"], "public": ["SELECT"], "pg_read_all_data": ["SELECT"]},
+        ),
+        "w": model("SELECT o.id FROM public.orders AS o", "id", owner="lv_nobody"),
+    }
+
+    text = application.revision()
+
+    (told,) = [one.getMessage() for one in caplog.records if one.name == "alembic.autogenerate.ledgerviews"]
+    assert told == (
+        "There is no role lv_nobody, which is declared for v, w: the upgrade stops there."
+        " Run CREATE ROLE lv_nobody before it, or take it out of what is declared."
+    )
+    assert "op.ledgerviews_replace(" in text

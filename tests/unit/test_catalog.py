@@ -265,6 +265,10 @@ def test_a_circle_is_refused_by_the_names_in_it(tmp_path: Path) -> None:
     assert set(path) == set(reads)
     assert all(reads[reader] == read for reader, read in pairwise(path))
     assert caught.value.exit_code == 2
+    assert (
+        caught.value.hint
+        == f"Have one of them do without the next, as {path[0]}.sql without public.{path[1]}."
+    )
 
 
 def test_a_model_that_reads_itself_is_refused(tmp_path: Path) -> None:

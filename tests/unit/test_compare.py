@@ -30,6 +30,7 @@ LIVE = Live(
     kind="materialized view",
     printed=" SELECT 1 AS a;",
     columns=(COLUMN,),
+    gives=("a",),
     comment="One.",
     indexes=(KEY,),
     owner="me",

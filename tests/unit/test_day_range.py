@@ -98,7 +98,7 @@ def test_what_cannot_be_narrowed_is_refused_by_name(tmp_path: Path) -> None:
         "whole": "Model whole declares no day column, so it is computed as a whole.",
         "plain": "Model plain declares a day, but its source public.shops has no day_rows.",
         "follows": "Model follows declares a day, but reads whole, a materialized view.",
-        "stranger": "Model stranger declares a day, but reads elsewhere.t, no source.",
+        "stranger": "Model stranger reads elsewhere.t, and no model or source has that name.",
         "unqualified": "Source loose: the column at in its day_rows is not qualified.",
     }
 

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ledgerviews.errors import DeclarationError
-from ledgerviews.sqltext import _tokens, qualified_names, retarget, statement
+from ledgerviews.sqltext import _tokens, moved, qualified_names, retarget, statement, unmoved
 
 # Text in which the scanner's edges are dense; plain random text hardly ever closes a quote.
 PIECES = st.sampled_from(
@@ -253,3 +253,21 @@ def test_a_second_statement_is_refused(sql: str) -> None:
 def test_semicolons_that_end_nothing_are_no_second_statement() -> None:
     """In literals and comments, and several at the end, they are what they are."""
     assert statement("SELECT ';' AS a;; -- x; y") == "SELECT ';' AS a -- x; y"
+
+
+@given(SQL, st.integers(0, 60))
+@example("SELECT x FROM public.x WHERE y", 33)
+def test_a_place_in_what_was_moved_is_found_in_what_was_written(sql: str, position: int) -> None:
+    """What stands there is the same, but for the schemas that were moved; past the end is the end."""
+    schemas = {("public", "x"): "elsewhere"}
+    text = moved(sql, schemas)
+
+    found = unmoved(sql, schemas, position)
+
+    assert 0 <= found <= len(sql)
+    if text == sql:
+        assert found == min(position, len(sql))
+    if position >= len(text):
+        assert found == len(sql)
+    elif sql[found : found + 1] != text[position]:
+        assert "elsewhere" in text[max(position - 11, 0) : position + 11]
