@@ -201,6 +201,8 @@ def _refused(  # noqa: PLR0911 (one for each that we know)
                 f"{message}: {target} is a standby, or default_transaction_read_only is on.",
                 hint="Connect to the primary, as a role that may write.",
             )
+        case pg.DependentObjectsStillExist() if message.endswith("."):
+            return DatabaseError(message, hint=hint)  # a sentence of the engine's, with its own mend
         case pg.DependentObjectsStillExist():
             mend = "Drop or change what depends on it first; nothing was changed."
             return DatabaseError(f"{message}: {exc.diag.message_detail}", hint=mend)

@@ -166,6 +166,25 @@ def test_rights_that_lack_are_told_with_the_grant(
     assert "Connect as the owner of view v, or" in on_view.stderr
 
 
+def test_what_is_in_the_way_of_a_removal_is_told_once(shop: Shop, connect: Connect) -> None:
+    """Who depends on it, that nothing was changed, and what to do; each a single time."""
+    shop.declare("n", "SELECT o.id FROM public.orders AS o")
+    assert shop("db", "revision", "-m", "second").returncode == 0
+    assert shop("db", "upgrade").returncode == 0
+    connect(shop.url).execute("CREATE VIEW public.team AS SELECT n.id FROM public.n AS n")
+    for kind in ("py", "sql"):
+        (shop.folder / f"shop/models/n.{kind}").unlink()
+    assert shop("db", "revision", "-m", "third").returncode == 0
+
+    done = shop("db", "upgrade")
+
+    assert done.returncode == 1
+    assert done.stderr.endswith(
+        "ledgerviews: public.n cannot be removed: view public.team depends on it; nothing was changed.\n"
+        "  Drop it, or have it read something else, before this revision.\n"
+    )
+
+
 BY_HAND = """from alembic import op
 revision = "hand"
 down_revision = {down!r}
