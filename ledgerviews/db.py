@@ -47,6 +47,7 @@ _PLAIN_URL = re.compile(
 )
 _PORTS = re.compile(r"[0-9,]*")
 _ROWS = {"LV001": CheckError, "LV002": DifferenceError}
+_UNFIT = "LV003"  # the engine's own, too: what was released no longer fits
 _ROLE = re.compile(r'role "(.+?)" does not exist')
 _STATEMENT = re.compile(r'^SQL statement "(.+?)"$', re.MULTILINE)
 _BESIDE = re.compile(r'"?ledgerviews_next_[0-9a-f]{8}"?\.')
@@ -171,6 +172,8 @@ def translate(exc: psycopg.Error, *, target: str = "the database") -> Ledgerview
         # The engine's own two: the detail is not for people, and holds the rows.
         found = json.loads(diag.message_detail or "[]")
         return _ROWS[diag.sqlstate](message, hint=diag.message_hint, found=found)
+    if diag.sqlstate == _UNFIT:
+        return DatabaseError(message, hint="\n  ".join(line for part in parts for line in part.splitlines()))
     if error := _refused(exc, message, hint, target):
         return error
     if diag.sqlstate is None and not isinstance(exc, psycopg.OperationalError):
@@ -198,6 +201,8 @@ def _refused(  # noqa: PLR0911 (one for each that we know)
                 f"{message}: {target} is a standby, or default_transaction_read_only is on.",
                 hint="Connect to the primary, as a role that may write.",
             )
+        case pg.DependentObjectsStillExist() if message.endswith("."):
+            return DatabaseError(message, hint=hint)  # a sentence of the engine's, with its own mend
         case pg.DependentObjectsStillExist():
             mend = (
                 "Drop or change what depends on it first, of ours by a revision whose models do without it;"

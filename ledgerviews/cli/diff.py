@@ -15,6 +15,9 @@ def diff() -> int:
     Prints nothing where nothing differs; exit code 4 says that something does. Definitions are shown as a
     unified diff, all else as statements, with the locks that they take and how long a rebuild may last. A
     role that owns nothing can run it, and a read-only server is compared by the texts that were recorded.
+
+    Compared are the models of LEDGERVIEWS_MODELS. Entities of alembic-utils that an application's env.py
+    declares are known to that env.py only: `alembic check` compares them.
     """
     from ledgerviews.schema.diff import diff as compare  # noqa: PLC0415 (loads the database driver)
 

@@ -54,15 +54,36 @@ class Folder:
         """
         if given := os.environ.get(VARIABLE):
             return cls.at(given)
-        here = cls.at(".ledgerviews")
-        digest = hashlib.sha256(os.fsencode(here.path)).hexdigest()[:16]
-        # Not TMPDIR, which may differ between two shells that mean the same server.
-        elsewhere = cls(Path("/var/tmp").resolve() / f"ledgerviews-{os.geteuid()}-{digest}")  # noqa: S108
+        here, elsewhere = cls._places(Path.cwd())
         if not here.is_ours() and (
             elsewhere.is_ours() or (account is not None and not account.can_own_below(here.path.parent))
         ):
             return elsewhere
         return here
+
+    @classmethod
+    def nearest(cls) -> Folder:
+        """The default folder or, where none was made, that of the nearest directory above which has one.
+
+        As git finds a repository; what another user made up there is passed by.
+        """
+        folder = cls.default()
+        if folder.is_ours() or os.environ.get(VARIABLE):
+            return folder
+        above = (place for directory in Path.cwd().parents for place in cls._places(directory))
+        return next((place for place in above if place.is_ours() and place._is_own()), folder)  # noqa: SLF001
+
+    @classmethod
+    def _places(cls, directory: Path) -> tuple[Folder, Folder]:
+        """Where the server of a working directory may be: in it, or below /var/tmp."""
+        here = cls.at(directory / ".ledgerviews")
+        digest = hashlib.sha256(os.fsencode(here.path)).hexdigest()[:16]
+        # Not TMPDIR, which may differ between two shells that mean the same server.
+        return here, cls(Path("/var/tmp").resolve() / f"ledgerviews-{os.geteuid()}-{digest}")  # noqa: S108
+
+    def _is_own(self) -> bool:
+        """Whether neither the folder nor its marker is another user's."""
+        return {self.path.stat().st_uid, (self.path / MARKER).stat().st_uid} == {os.geteuid()}
 
     @property
     def data(self) -> Path:

@@ -36,6 +36,7 @@ from .refusals import require_possible
 from .releasing import released
 from .replace import ReplaceOp
 from .source_operations import TrackSourcesOp
+from .staging import may_be_filled, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -71,7 +72,10 @@ class FrozenReplaceOp(ReplaceOp):
 
     def reverse(self) -> FrozenReplaceOp:
         """The way back."""
-        return FrozenReplaceOp(self.after, self.before, self.told, self.contract, not self.backwards)
+        before, after, backwards = self.after, self.before, not self.backwards
+        # What the revision drops had rows; the way back gives them back.
+        fill = backwards and any(map(may_be_filled, plan(before, after, schema=MODEL_SCHEMA)))
+        return FrozenReplaceOp(before, after, fill, self.told, self.contract, backwards)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """What ``alembic check`` prints: each relation, and what differs."""
@@ -188,7 +192,8 @@ def _operations(
             (one.what, *((one.former,) if one.former else ()), one.key, *one.aspects)
             for one in found.differences
         )
-        own.append(FrozenReplaceOp(before, after, told, _contract(found, wanted) if packaged else ""))
+        contract = _contract(found, wanted) if packaged else ""
+        own.append(FrozenReplaceOp(before, after, told=told, contract=contract))
     lost = {source: what for source, what in found.state.untracked.items() if source in found.specs}
     last: list[ops.MigrateOperation] = []
     if lost:
@@ -306,7 +311,8 @@ def _renders(kind: type[ops.MigrateOperation]) -> Callable[[Callable[..., str]],
 def _replace(autogen_context: AutogenContext, operation: FrozenReplaceOp) -> str:
     autogen_context.imports.add(_IMPORT)
     if operation.backwards:
-        return "op.ledgerviews_replace(views_after, views_before)"
+        fill = ", fill=True" if operation.fill else ""
+        return f"op.ledgerviews_replace(views_after, views_before{fill})"
     # One text, which is sorted after all imports.
     if operation.contract:
         autogen_context.imports.add(operation.contract)

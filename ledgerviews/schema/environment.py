@@ -1,12 +1,14 @@
 """What an Alembic env.py runs: our revisions beside the application's, safely.
 
 In order: the source contract of all pending revisions, read-only; the lock and CREATE SCHEMA, committed;
-one transaction for each revision. Whatever goes wrong is a CommandError, which Alembic prints in a line.
+one transaction for each revision. Whatever goes wrong is a CommandError, which Alembic prints in a line, a
+mistake in a revision's own code, too (``alembic --raiseerr`` shows the traceback).
 """
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -24,8 +26,10 @@ from . import contract
 from .declare import INFO, declare
 from .engine_versions import SCHEMA
 from .execute import SETTINGS
+from .mistakes import failed, mistake
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import ModuleType
 
     from alembic.runtime.migration import MigrationContext
@@ -72,6 +76,10 @@ def run_migrations(*, target_metadata: sqlalchemy.MetaData | None = None) -> Non
         if not isinstance(exc.orig, psycopg.Error):
             raise
         raise CommandError(str(error := db.translate(exc.orig, target=target))) from error
+    except Exception as exc:
+        if (wrong := mistake(exc, Path(context.script.dir))) is None:
+            raise
+        raise CommandError(str(wrong)) from wrong
 
 
 def _only_what_differs(_context: object, _revision: object, directives: list[Any]) -> None:
@@ -106,8 +114,28 @@ def _online(settings: Settings, options: dict[str, Any]) -> None:
             else:
                 _prepare(raw, migration, settings)
             connection.rollback()
-            with context.begin_transaction():
+            with (
+                _told(connection, migration, target=db.describe_target(settings)),
+                context.begin_transaction(),
+            ):
                 context.run_migrations()
+
+
+@contextmanager
+def _told(connection: sqlalchemy.Connection, migration: MigrationContext, *, target: str) -> Iterator[None]:
+    """Say of what a revision's own code raises where that is, and where it leaves the database."""
+    try:
+        yield
+    except Exception as exc:
+        if migration.opts.get("destination_rev") is None:
+            raise
+        at = None
+        with suppress(sqlalchemy_errors.SQLAlchemyError):
+            connection.rollback()
+            at = migration.get_current_heads()
+        if (error := failed(exc, Path(context.script.dir), at=at, target=target)) is None:
+            raise
+        raise error from exc
 
 
 def _prepare(raw: psycopg.Connection, migration: MigrationContext, settings: Settings) -> None:

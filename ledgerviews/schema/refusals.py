@@ -45,10 +45,11 @@ def require_possible(found: Comparison, *, catalog: Catalog | None, schema: str,
     gone = [one.key for one in found.differences if one.what == DROP and (one.before or {})["kind"] != SOURCE]
     if read := still_read(found.specs, gone, schema=schema, search_path=found.schemas):
         reader, going = read[0]
+        # Only a model has a former name: an entity's key has a schema.
+        renamed = "" if "." in going else f"; where {going} has another name now, say so with formerly"
         raise DeclarationError(
             f"{going} is declared no longer, and {reader} still reads it; nothing was written.",
-            hint=f"Declare {going} again, or have {reader} do without it; where {going} has another name now,"
-            " say so with formerly.",
+            hint=f"Declare {going} again, or have {reader} do without it{renamed}.",
         )
     waiting: set[str] = set()
     for one in found.differences:

@@ -42,6 +42,7 @@ class ReplaceOp(MigrateOperation):
 
     before: Mapping[str, Mapping[str, Any]]
     after: Mapping[str, Mapping[str, Any]]
+    fill: bool = False
 
     @classmethod
     def ledgerviews_replace(
@@ -49,6 +50,8 @@ class ReplaceOp(MigrateOperation):
         operations: Operations,
         before: Mapping[str, Mapping[str, Any]],
         after: Mapping[str, Mapping[str, Any]],
+        *,
+        fill: bool = False,
     ) -> None:
         """Create what is in ``after`` only, drop what is in ``before`` only, replace what differs.
 
@@ -56,8 +59,9 @@ class ReplaceOp(MigrateOperation):
             operations: Alembic's own.
             before: the specs of the relations as the revision before left them, by name.
             after: the specs as this one leaves them; ``renamed_from`` in one makes it a rename.
+            fill: whether a materialized view that is created is filled: on the way back, where it had rows.
         """
-        operations.invoke(cls(before, after))
+        operations.invoke(cls(before, after, fill))
 
     def reverse(self) -> ReplaceOp:
         """The operation that takes this one back."""
@@ -72,7 +76,8 @@ def _replace(operations: Operations, operation: ReplaceOp) -> None:
 
 def _run(operations: Operations, operation: ReplaceOp) -> None:
     text = remember_history(operations)
-    text += script(operation.before, operation.after, settings=settings_of(operations))
+    settings = settings_of(operations)
+    text += script(operation.before, operation.after, settings=settings, fill=operation.fill)
     if offline(operations):
         operations.get_context().impl.static_output(text)
         return
@@ -113,7 +118,11 @@ def _encoded(text: str, encoding: str) -> bytes:
 
 
 def script(
-    before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]], *, settings: Settings
+    before: Mapping[str, Mapping[str, Any]],
+    after: Mapping[str, Mapping[str, Any]],
+    *,
+    settings: Settings,
+    fill: bool = False,
 ) -> str:
     """The SQL of a replacement, which runs in the driver and in psql alike. Pure."""
     staging.require(before, "views_before")
@@ -128,7 +137,7 @@ def script(
     parts = [
         *(_create_source(shall[name]) for name in _parents_first(new, shall)),
         "SELECT ledgerviews.replace_begin(pg_catalog.current_setting('search_path'));\n",
-        *(stage_sql.stage(item, schema=settings.schema, known=known) for item in items),
+        *(stage_sql.stage(item, schema=settings.schema, known=known, fill=fill) for item in items),
         f"SELECT ledgerviews.build(populate => {'true' if settings.populate else 'false'});\n",
         sql.SQL(
             "SELECT ledgerviews.swap(keep => {}, wait_ms => {}, patience_ms => {},"

@@ -11,7 +11,7 @@ from ledgerviews.sqltext import marked, statement
 
 from .incremental import rollup_name
 from .keys import declared_index, located, split_index
-from .staging import body_of, declared
+from .staging import body_of, declared, may_be_filled
 from .statements import index_name
 
 if TYPE_CHECKING:
@@ -25,13 +25,14 @@ NEXT = "ledgerviews:next:"
 _WORDS = {"view": "VIEW", "materialized view": "MATERIALIZED VIEW"}
 
 
-def stage(item: Staged, *, schema: str, known: Iterable[tuple[str, str]]) -> str:
+def stage(item: Staged, *, schema: str, known: Iterable[tuple[str, str]], fill: bool = False) -> str:
     """The call that tells the engine of one relation.
 
     Args:
         item: the relation.
         schema: the schema of what a spec names without one.
         known: all relations of the replacement, schema and name.
+        fill: whether it is filled, where it is new and nobody said WITH NO DATA.
     """
     if item.spec is None:
         return f"SELECT ledgerviews.stage_drop({_literal(item.schema)}, {_literal(item.name)});\n"
@@ -54,7 +55,8 @@ def stage(item: Staged, *, schema: str, known: Iterable[tuple[str, str]]) -> str
         "checks": [dict(check) for check in spec.get("checks", ())],
         "declared": declared(item),
     }
-    if _filled(item):
+    # No refresh of ours fills one without a key.
+    if may_be_filled(item) and (fill or (item.as_is and not spec.get("unique_key"))):
         registered["fill"] = True
     gone = []
     if item.was_named:
@@ -86,13 +88,6 @@ def stage(item: Staged, *, schema: str, known: Iterable[tuple[str, str]]) -> str
     }
     lines = ",\n    ".join(f"{name} => {value}" for name, value in arguments.items() if value is not None)
     return f"SELECT ledgerviews.stage(\n    {lines}\n);\n"
-
-
-def _filled(item: Staged) -> bool:
-    """Whether it is filled as it is made: no refresh of ours will, and nobody said WITH NO DATA."""
-    spec = item.spec or {}
-    keyless = spec["kind"] == "materialized view" and not spec.get("unique_key")
-    return item.as_is and item.was is None and keyless and bool(spec.get("with_data", True))
 
 
 def _marked(text: str, names: Iterable[tuple[str, str]]) -> str:

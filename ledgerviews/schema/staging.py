@@ -70,6 +70,13 @@ def plan(before: Specs, after: Specs, *, schema: str) -> list[Staged]:
     return _ordered(staged, schema) + gone
 
 
+def may_be_filled(item: Staged) -> bool:
+    """Whether it is a new materialized view, and nobody said WITH NO DATA."""
+    spec = item.spec or {}
+    new = item.was is None and spec.get("kind") == "materialized view"
+    return new and bool(spec.get("with_data", True))
+
+
 def require(specs: Specs, side: str) -> None:
     """Raise UsageError where a spec lacks what it cannot do without: in a revision that was edited by hand.
 

@@ -112,9 +112,33 @@ def test_without_a_server_the_next_command_is_named(run_cli: RunCli, cwd: Path, 
     done = run_cli("dev", command, cwd=cwd)
 
     assert (done.returncode, done.stdout) == (3, "")
-    assert f"No development server runs in {cwd}/.ledgerviews." in done.stderr
+    assert f"No development server runs in {cwd}/.ledgerviews, nor in a directory above.\n" in done.stderr
+    assert "or name its folder with --dir" in done.stderr
     assert "ledgerviews dev start" in done.stderr
     assert list(cwd.iterdir()) == []
+
+
+def test_a_server_of_a_directory_above_is_found(run_cli: RunCli, cwd: Path) -> None:
+    """As git finds a repository, and not another user's; what removes looks only where it is run."""
+    below = cwd / "src" / "shop"
+    below.mkdir(parents=True)
+    marker = cwd / ".ledgerviews" / "ledgerviews-dev.json"
+    marker.parent.mkdir()
+    marker.write_text("{}")
+
+    found = [run_cli("dev", command, cwd=below) for command in ("status", "url", "psql")]
+    removed = run_cli("dev", "remove", cwd=below)
+    if root := os.geteuid() == 0:
+        os.chown(marker.parent, 65534, 65534)
+    strange = run_cli("dev", "status", cwd=below)
+
+    assert [one.returncode for one in found] == [3, 3, 3]
+    assert found[0].stdout == f"stopped  {cwd}/.ledgerviews\n"
+    for one in found[1:]:
+        assert f"No development server runs in {cwd}/.ledgerviews.\n" in one.stderr
+    assert removed.stderr == f"There is no development server at {below}/.ledgerviews.\n"
+    assert marker.exists()
+    assert strange.stdout == f"stopped  {below if root else cwd}/.ledgerviews\n"
 
 
 def test_remove_refuses_a_folder_that_is_not_ours(run_cli: RunCli, cwd: Path) -> None:

@@ -139,9 +139,47 @@ def test_a_view_that_no_longer_fits_stays_released(
         "View public.stg_suggestion_events no longer fits, line 9 of the SELECT of stg_suggestion_events;"
         f" {EVENTS}.candidates is now named suggested: column e.candidates does not exist"
     ) in failed.stderr
+    assert failed.stderr.endswith(
+        "  Line: e.candidates,\n"
+        "  Nothing was put back. Undo what was altered, then restore again:\n"
+        f"  ALTER TABLE {EVENTS} RENAME COLUMN suggested TO candidates;\n"
+        "  ledgerviews restore, or SELECT ledgerviews.restore();\n"
+        "  Before it is altered again, replace the definition, in a revision of its own, by one that fits"
+        " before and after, or drop it.\n"
+    )
     assert gone == [(None,)]
     assert restored.returncode == 0
     assert fingerprint(filled) == before
+
+
+@pytest.mark.parametrize(
+    ("altered", "undo"),
+    [
+        ("DROP COLUMN note", 'ALTER TABLE public."Notes" ADD COLUMN note integer;'),
+        ("ALTER COLUMN note TYPE boolean USING true", "ALTER COLUMN note TYPE integer USING note::integer;"),
+    ],
+)
+def test_the_way_back_is_told_and_works(
+    installed_url: str, connect: Connect, run_cli: pg.RunCli, altered: str, undo: str
+) -> None:
+    """The statement that the error tells is run as it stands; then everything can be restored."""
+    connection = connect(installed_url)
+    connection.execute('CREATE TABLE public."Notes" (id integer, note integer)')
+    connection.execute(
+        'CREATE MATERIALIZED VIEW public.team AS SELECT n.note + 1 AS note FROM public."Notes" AS n'
+    )
+    run_cli("release", 'public."Notes"', url=installed_url)
+    connection.execute(f'ALTER TABLE public."Notes" {altered}'.encode())
+
+    failed = run_cli("restore", url=installed_url)
+    (told,) = (line.strip() for line in failed.stderr.splitlines() if line.startswith("  ALTER TABLE"))
+    connection.execute(told.encode())
+    restored = run_cli("restore", url=installed_url)
+
+    assert failed.stderr.startswith("ledgerviews: Materialized view public.team no longer fits, line 1 ")
+    assert "SQLSTATE" not in failed.stderr
+    assert told.endswith(undo)
+    assert restored.returncode == 0, restored.stderr
 
 
 @pytest.mark.parametrize(

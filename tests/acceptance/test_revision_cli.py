@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ledgerviews import revisions
 from tests import servers as pg
 
 if TYPE_CHECKING:
@@ -171,6 +172,129 @@ def test_rights_that_lack_are_told_with_the_grant(
     assert on_view.returncode == 1
     assert "must be owner of view v (database" in on_view.stderr
     assert "Connect as the owner of view v, or" in on_view.stderr
+
+
+def test_what_is_in_the_way_of_a_removal_is_told_once(shop: Shop, connect: Connect) -> None:
+    """Who depends on it, that nothing was changed, and what to do; each a single time."""
+    shop.declare("n", "SELECT o.id FROM public.orders AS o")
+    assert shop("db", "revision", "-m", "second").returncode == 0
+    assert shop("db", "upgrade").returncode == 0
+    connect(shop.url).execute("CREATE VIEW public.team AS SELECT n.id FROM public.n AS n")
+    for kind in ("py", "sql"):
+        (shop.folder / f"shop/models/n.{kind}").unlink()
+    assert shop("db", "revision", "-m", "third").returncode == 0
+
+    done = shop("db", "upgrade")
+
+    assert done.returncode == 1
+    assert done.stderr.endswith(
+        "ledgerviews: public.n cannot be removed: view public.team depends on it; nothing was changed.\n"
+        "  Drop it, or have it read something else, before this revision.\n"
+    )
+
+
+BY_HAND = """from alembic import op
+revision = "hand"
+down_revision = {down!r}
+{rest}
+"""
+
+
+def by_hand(shop: Shop, rest: str) -> Path:
+    """A revision after the one that is there, whose line 4 is the first of ``rest``; written anew."""
+    path = shop.folder / "shop/migrations/versions/hand.py"
+    path.unlink(missing_ok=True)
+    (at,) = revisions.heads(str(shop.folder / "shop/migrations"))
+    path.write_text(BY_HAND.format(down=at, rest=rest), encoding="utf-8")
+    return path
+
+
+def test_a_file_that_cannot_be_loaded_is_told_with_its_line(shop: Shop) -> None:
+    """By each command that loads it: file, line, what is wrong and what to do; exit code 2, no traceback."""
+    path = by_hand(shop, "x = nosuch")
+    done = [
+        shop("db", *words.split())
+        for words in (
+            "upgrade",
+            "upgrade --sql",
+            "downgrade -1",
+            "revision -m x",
+            "history",
+            "current",
+            "check",
+        )
+    ]
+    no_python = []
+    for wrong in ("def upgrade(:", "x = '\0'"):
+        by_hand(shop, wrong)
+        no_python += [shop("db", "upgrade"), shop("db", "history")]
+
+    for one in [*done, *no_python]:
+        assert one.returncode == 2, one.stderr
+        assert "Traceback" not in one.stderr
+        assert "\n  Mend it, " in one.stderr
+    for one in done:
+        assert f"ledgerviews: {path}, line 4: NameError: name 'nosuch' is not defined.\n" in one.stderr
+    for one in no_python[:2]:
+        assert f"ledgerviews: {path} is no Python: line 4, invalid syntax.\n" in one.stderr
+    for one in no_python[2:]:
+        assert f"ledgerviews: {path} is no Python: " in one.stderr
+
+
+@pytest.mark.parametrize(
+    ("statement", "code", "told"),
+    [
+        ("op.nosuch()", 2, "AttributeError: module 'alembic.op' has no attribute 'nosuch'."),
+        ("raise ValueError('no')", 2, "ValueError: no."),
+        ("op.execute('SELECT nosuch')", 1, 'column "nosuch" does not exist (SQLSTATE 42703)'),
+    ],
+)
+def test_a_mistake_in_an_upgrade_is_told_with_its_line(
+    shop: Shop, connect: Connect, statement: str, code: int, told: str
+) -> None:
+    """What its own code raises: file, line and words, and that the database is where it was."""
+    (at,) = shop("db", "current").stdout.split()[:1]
+    path = by_hand(
+        shop, f"def upgrade():\n    op.execute('CREATE TABLE public.made (n integer)')\n    {statement}"
+    )
+
+    done = shop("db", "upgrade")
+
+    assert done.returncode == code, done.stderr
+    assert f"ledgerviews: {path}, line 6, in upgrade(): {told}\n" in done.stderr
+    assert f"  Nothing of its transaction was kept; the database is at {at}. Mend it, then run" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert connect(shop.url).execute("SELECT to_regclass('public.made')").fetchone() == (None,)
+
+
+def test_a_mistake_in_a_downgrade_and_a_lacking_function_are_told(shop: Shop) -> None:
+    """The way back has lines, too; a function that Alembic looks for has none, and is told by the file."""
+    path = by_hand(shop, "def upgrade(): pass\ndef downgrade(): nosuch")
+
+    up = shop("db", "upgrade")
+    back = shop("db", "downgrade", "-1")
+    path.write_text(path.read_text(encoding="utf-8").replace("downgrade", "backwards"), encoding="utf-8")
+    lacking = shop("db", "downgrade", "-1")
+
+    assert up.returncode == 0, up.stderr
+    assert (back.returncode, lacking.returncode) == (2, 2)
+    assert f"{path}, line 5, in downgrade(): NameError: name 'nosuch' is not defined.\n" in back.stderr
+    assert "the database is at hand." in back.stderr
+    assert f"ledgerviews: {path} has no downgrade().\n" in lacking.stderr
+
+
+def test_a_mistake_in_env_py_is_told_and_one_of_ours_is_not_laid_to_it(shop: Shop) -> None:
+    """Its own line is told; what it calls of this package, and that fails, keeps its traceback."""
+    env = shop.folder / "shop/migrations/env.py"
+    text = env.read_text(encoding="utf-8")
+    env.write_text(text + "nosuch\n", encoding="utf-8")
+    theirs = shop("db", "current")
+    env.write_text("import ledgerviews.schema.environment as e\ndel e.closing\n" + text, encoding="utf-8")
+    ours = shop("db", "current")
+
+    assert theirs.returncode == 2
+    assert f"ledgerviews: {env}, line 3: NameError: name 'nosuch' is not defined.\n" in theirs.stderr
+    assert "Traceback" in ours.stderr
 
 
 def test_a_script_begins_where_it_is_told(shop: Shop) -> None:

@@ -395,6 +395,34 @@ def test_a_model_is_renamed(application: Application, connect: Connect, empty_ur
     assert rows(connection, "SELECT 'old_name'::regclass::oid") == oid
 
 
+def test_a_removed_model_comes_back_with_its_rows(
+    application: Application, connect: Connect, empty_url: str
+) -> None:
+    """The downgrade of the revision that drops it fills it, and says so in its text."""
+    connection = connect(empty_url)
+    connection.execute("INSERT INTO public.orders (id) VALUES (41), (42)")
+    model = {
+        "kind": STORED,
+        "grain": ["id"],
+        "columns": {"id": "The id."},
+        "sql": "SELECT o.id FROM public.orders AS o WHERE o.id > 40",
+    }
+    application.models = {"m": model, "n": model}
+    created = application.change()
+    connection.execute("CALL ledgerviews.refresh()")
+    del application.models["m"]
+    application.models["n"] = model | {"sql": f"{model['sql']} AND o.id > 41"}
+    dropped = application.change()
+
+    application.downgrade()
+
+    assert "fill=True" not in created
+    assert "    op.ledgerviews_replace(views_before, views_after)\n" in dropped
+    assert "    op.ledgerviews_replace(views_after, views_before, fill=True)\n" in dropped
+    assert rows(connection, "SELECT id FROM m ORDER BY 1") == [(41,), (42,)]
+    assert rows(connection, "SELECT id FROM n ORDER BY 1") == [(41,), (42,)]
+
+
 def test_surroundings_that_are_declared_are_compared_and_brought_about(
     application: Application, connect: Connect, empty_url: str
 ) -> None:

@@ -143,8 +143,22 @@ def test_what_is_still_read_is_not_dropped(application: Application) -> None:
     application.change()
 
     assert by_model.startswith("m is declared no longer, and r still reads it; nothing was written.")
+    assert "where m has another name now, say so with formerly." in by_model
     assert by_entity.startswith("public.base is declared no longer, and public.s still reads it;")
+    assert by_entity.endswith("Declare public.base again, or have public.s do without it.")
     assert application.differs() == []
+
+
+def test_an_entity_that_no_revision_of_ours_touched_stays(
+    application: Application, connect: Connect, empty_url: str
+) -> None:
+    """Taken over as it stands it is not recorded, so leaving the list drops nothing."""
+    connect(empty_url).execute("CREATE VIEW public.theirs AS SELECT 1 AS x")
+    application.entities = {"public.theirs": (VIEW, "SELECT 1 AS x"), "public.v": (VIEW, "SELECT 2 AS x")}
+    application.change()
+    application.entities = {}
+
+    assert application.differs() == [("ledgerviews_replace", ("drop", "public.v"))]
 
 
 def test_the_last_entity_is_dropped(application: Application, connect: Connect, empty_url: str) -> None:

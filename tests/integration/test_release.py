@@ -221,6 +221,7 @@ def test_a_view_of_the_team_that_no_longer_fits_is_named(database: str, connect:
     assert str(caught.value).startswith(
         f"View team.notes no longer fits, line 2 as PostgreSQL prints it; {EVENTS}.note was dropped: "
     )
+    assert str(caught.value).endswith("or drop it; then alter the table.")
     assert connection.execute("SELECT count(*) > 0 FROM team.notes").fetchall() == [(True,)]
 
 

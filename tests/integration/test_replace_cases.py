@@ -50,6 +50,33 @@ def test_created_and_removed(empty_url: str, connect: Connect) -> None:
     assert fingerprint(connection) == empty
 
 
+def test_what_a_downgrade_brings_back_has_its_rows(empty_url: str, connect: Connect) -> None:
+    """Marts, by day and plain, with the tracking of their source; but for one that is declared unfilled."""
+    connection = connect(empty_url)
+    open_shop(connection, empty_url, foreign=False)
+    hollow = {
+        "kind": "materialized view",
+        "definition": "SELECT count(*) AS n FROM public.orders AS o",
+        "with_data": False,
+    }
+    specs = SHOP | {"public.hollow": hollow}
+    replace(empty_url, SHOP, specs)
+    was = {name: rows(connection, f"public.{name}") for name in MODELS}
+    replace(empty_url, specs, {})
+
+    replace(empty_url, {}, specs, fill=True)
+    shown = {name: rows(connection, f"public.{name}") for name in MODELS}
+    unfilled = connection.execute(
+        "SELECT relname FROM pg_class WHERE relkind = 'm' AND NOT relispopulated"
+    ).fetchall()
+    connection.execute("INSERT INTO public.orders VALUES (9999, 'c1', '2026-01-20 12:00+00', 5)")
+    connection.execute("CALL ledgerviews.refresh()")
+
+    assert shown == was
+    assert unfilled == [("hollow",)]
+    assert rows(connection, "public.top") == true_rows(connection, SHOP, "top")
+
+
 def test_created_filled(empty_url: str, connect: Connect) -> None:
     """With LEDGERVIEWS_POPULATE new relations are filled at once, and the next refresh is cheap."""
     connection = connect(empty_url)

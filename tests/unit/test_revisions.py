@@ -142,6 +142,18 @@ def test_a_file_that_is_no_python_is_refused_by_its_name(tmp_path: Path) -> None
         revisions.heads(folder)
 
 
+def test_a_parent_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """Its file was deleted, or its id written wrong: who builds on it, and where it is missing."""
+    files = {"1.py": _revision("a", None), "2.py": _revision("b", ("a", "gone"))}
+    folder = Path(_folder(tmp_path / "m", files))
+
+    flaw = revisions.flaw(folder)
+
+    assert flaw is not None
+    assert flaw.message == f"Revision b builds on gone, which is not in {folder / 'versions'}."
+    assert revisions.flaw(Path(_folder(tmp_path / "n", {"1.py": _revision("a", None)}))) is None
+
+
 def test_an_older_database_asks_for_the_migration() -> None:
     """Where the database is at a revision that the package has, the next command is the upgrade."""
     known = frozenset({"1", "2", "3"})

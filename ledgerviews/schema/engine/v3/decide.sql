@@ -88,7 +88,6 @@ BEGIN
         RAISE EXCEPTION USING
             ERRCODE = 'dependent_objects_still_exist',
             MESSAGE = pg_catalog.format('%s cannot be replaced: %s depends on it and cannot be carried over; nothing was changed.', v_name, v_other),
-            DETAIL = pg_catalog.format('%s depends on %s.', v_other, v_name),
             HINT = 'Take it off before this revision, and put it back after it.';
     END IF;
 

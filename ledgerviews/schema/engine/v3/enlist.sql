@@ -226,7 +226,6 @@ BEGIN
         RAISE EXCEPTION USING
             ERRCODE = 'dependent_objects_still_exist',
             MESSAGE = pg_catalog.format('%s cannot be removed: %s depends on it; nothing was changed.', v_name, v_other),
-            DETAIL = pg_catalog.format('%s depends on %s.', v_other, v_name),
             HINT = 'Drop it, or have it read something else, before this revision.';
     END IF;
 

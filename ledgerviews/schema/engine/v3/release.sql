@@ -384,7 +384,7 @@ COMMENT ON FUNCTION ledgerviews.release(text[], integer) IS
 
 -- Putting back --------------------------------------------------------------------------------------------
 
-CREATE FUNCTION ledgerviews.altered() RETURNS TABLE (table_name text, column_name text, what text)
+CREATE FUNCTION ledgerviews.altered() RETURNS TABLE (table_name text, column_name text, what text, undo text)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -395,14 +395,20 @@ SELECT
         WHEN a.value IS NULL THEN 'was dropped'
         WHEN a.value ->> 'name' <> b.value ->> 'name' THEN 'is now named ' || (a.value ->> 'name')
         ELSE pg_catalog.format('was %s and is %s', b.value ->> 'type', a.value ->> 'type')
-    END AS what
+    END AS what,
+    'ALTER TABLE ' || r.table_name || CASE
+        WHEN pg_catalog.to_regclass(r.table_name) IS NULL THEN NULL
+        WHEN a.value IS NULL THEN pg_catalog.format(' ADD COLUMN %I %s;', b.value ->> 'name', b.value ->> 'type')
+        WHEN a.value ->> 'name' <> b.value ->> 'name' THEN pg_catalog.format(' RENAME COLUMN %I TO %I;', a.value ->> 'name', b.value ->> 'name')
+        ELSE pg_catalog.format(' ALTER COLUMN %1$I TYPE %2$s USING %1$I::%2$s;', b.value ->> 'name', b.value ->> 'type')
+    END AS undo
 FROM ledgerviews.released AS r
 CROSS JOIN LATERAL pg_catalog.jsonb_each(r.columns) AS b
 LEFT JOIN LATERAL pg_catalog.jsonb_each(ledgerviews.table_columns(pg_catalog.to_regclass(r.table_name))) AS a ON a.key = b.key
 WHERE a.value IS DISTINCT FROM b.value
 ORDER BY r.table_name, b.key::integer;
 END;
-COMMENT ON FUNCTION ledgerviews.altered() IS 'What became of the columns of the released tables.';
+COMMENT ON FUNCTION ledgerviews.altered() IS 'What became of the columns of the released tables, and the statement that undoes it.';
 
 CREATE FUNCTION ledgerviews.line_of(body text, message text) RETURNS integer
 LANGUAGE sql STABLE
@@ -633,6 +639,7 @@ DECLARE
     v_hint text;
     v_line integer;
     v_altered text;
+    v_undo text;
 BEGIN
     FOR v_object IN
         SELECT o.* FROM ledgerviews.released_object AS o WHERE o.level = put_back.level ORDER BY o.place
@@ -647,7 +654,7 @@ BEGIN
                 RAISE;
             END IF;
             v_line := ledgerviews.line_of(v_object.body, v_message);
-            SELECT pg_catalog.string_agg(a.what, '; ') INTO v_altered
+            SELECT pg_catalog.string_agg(a.what, '; '), pg_catalog.string_agg(a.undo, ' ') INTO v_altered, v_undo
             FROM ledgerviews.altered() AS a
             WHERE EXISTS (
                 SELECT FROM ledgerviews.tokens(v_object.body) AS k
@@ -657,7 +664,10 @@ BEGIN
                 ERRCODE = 'LV003',
                 MESSAGE = pg_catalog.format(
                     '%s %s no longer fits%s%s: %s',
-                    CASE v_object.kind WHEN 'tracking' THEN 'The tracking of' ELSE pg_catalog.initcap(v_object.kind) END,
+                    CASE v_object.kind
+                        WHEN 'tracking' THEN 'The tracking of'
+                        ELSE pg_catalog.upper(pg_catalog.left(v_object.kind, 1)) || pg_catalog.substr(v_object.kind, 2)
+                    END,
                     v_object.name || CASE
                         WHEN v_object.part IN ('whole', 'days') THEN pg_catalog.format(' (part of %s.%s)', v_object.schema_name, v_object.relation_name)
                         ELSE '' END,
@@ -671,8 +681,18 @@ BEGIN
                     E'\n',
                     'Line: ' || pg_catalog.btrim((pg_catalog.string_to_array(v_object.body, E'\n'))[v_line]),
                     NULLIF(v_detail, ''), NULLIF(v_hint, '')),
-                HINT = 'Nothing of this transaction was kept. Replace the definition, in a revision of its own, by one that fits before and'
-                    ' after, or drop it; then alter the table.';
+                -- Who released in a transaction of its own has altered the table for good, and no revision runs until
+                -- all is put back.
+                HINT = CASE
+                    WHEN EXISTS (SELECT FROM ledgerviews.released AS r WHERE r.xid <> pg_catalog.pg_current_xact_id()) THEN
+                        'Nothing was put back. Undo what was altered, then restore again'
+                        || COALESCE(E':\n' || v_undo || E'\nledgerviews restore, or SELECT ledgerviews.restore();\n', '. ')
+                        || 'Before it is altered again, replace the definition, in a revision of its own, by one that fits before and'
+                        ' after, or drop it.'
+                    ELSE
+                        'Nothing of this transaction was kept. Replace the definition, in a revision of its own, by one that fits before'
+                        ' and after, or drop it; then alter the table.'
+                END;
         END;
     END LOOP;
     UPDATE ledgerviews.relation AS r

@@ -1,0 +1,92 @@
+"""A mistake in a revision's file, or in an env.py, told to who wrote it: file, line, exception."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+import psycopg
+from alembic.util import CommandError
+from sqlalchemy import exc as sqlalchemy_errors
+
+from ledgerviews import db
+from ledgerviews.errors import LedgerviewsError, UsageError
+from ledgerviews.revisions import flaw, no_python
+
+_OURS = Path(__file__).resolve().parents[1]
+_MODULE = "<module>"
+_AGAIN = "Mend it, then run the command again."
+
+
+def mistake(exc: Exception, folder: Path) -> UsageError | None:
+    """The error for what a file below ``folder`` is to blame for, as it was loaded; None for all else."""
+    if isinstance(exc, (CommandError, LedgerviewsError, psycopg.Error, sqlalchemy_errors.DBAPIError)):
+        return None
+    if isinstance(exc, SyntaxError) and exc.filename is not None and _below(exc.filename, folder):
+        return no_python(exc.filename, exc)
+    if (place := _place(exc, folder)) is not None:
+        return UsageError(f"{place}: {_words(exc, folder)}.", hint=_AGAIN)
+    if isinstance(exc, AttributeError) and isinstance(exc.obj, ModuleType):
+        # Alembic looks for upgrade() and downgrade(), and no line of the file is run.
+        file = exc.obj.__file__ or ""
+        if _below(file, folder):
+            return UsageError(f"{file} has no {exc.name}().", hint=_AGAIN)
+    # Of these the traceback has no file: NUL in one, a parent that Alembic looks up in vain.
+    return flaw(folder) if isinstance(exc, (SyntaxError, KeyError)) else None
+
+
+def failed(
+    exc: Exception, folder: Path, *, at: tuple[str, ...] | None, target: str
+) -> LedgerviewsError | None:
+    """The error for what was raised in a revision's upgrade() or downgrade(); None for all else.
+
+    Args:
+        exc: what was raised.
+        folder: that of env.py and versions/.
+        at: the revisions that the database is at now; None where it does not say.
+        target: the database, for messages.
+    """
+    error: LedgerviewsError | None
+    if isinstance(exc, sqlalchemy_errors.DBAPIError):
+        place = _place(exc, folder)
+        if place is None or not isinstance(exc.orig, psycopg.Error):
+            return None
+        error = db.translate(exc.orig, target=target)
+        error.message = f"{place}: {error.message}"
+    elif (error := mistake(exc, folder)) is None:
+        return None
+    now = "" if at is None else f"; the database is at {', '.join(at) or 'no revision'}"
+    kept = f"Nothing of its transaction was kept{now}."
+    error.hint = f"{kept} {_AGAIN}" if error.hint in {None, _AGAIN} else f"{error.hint}\n  {kept}"
+    return error
+
+
+def _place(exc: BaseException, folder: Path) -> str | None:
+    """Where in a file of the folder it was raised, or what was called there that raised it.
+
+    None where no file is to blame: an env.py is not, for what it has this package do.
+    """
+    frames = traceback.extract_tb(exc.__traceback__)
+    inside = [number for number, frame in enumerate(frames) if _below(frame.filename, folder)]
+    if not inside:
+        return None
+    frame, called = frames[inside[-1]], frames[inside[-1] + 1 :]
+    if not _below(frame.filename, folder / "versions") and any(_below(one.filename, _OURS) for one in called):
+        return None
+    function = f", in {frame.name}()" if frame.name != _MODULE else ""
+    return f"{frame.filename}, line {frame.lineno}{function}"
+
+
+def _words(exc: Exception, folder: Path) -> str:
+    """The exception as Python says it, and where it was raised, if that is elsewhere."""
+    told = "".join(traceback.format_exception_only(exc)).strip().rstrip(".")
+    last = traceback.extract_tb(exc.__traceback__)[-1]
+    if _below(last.filename, folder) or not Path(last.filename).is_file():
+        return told
+    return f"{told} (raised in {last.filename}, line {last.lineno})"
+
+
+def _below(file: str, folder: Path) -> bool:
+    path = Path(file)
+    return path.resolve().is_relative_to(folder.resolve()) and path.is_file()
