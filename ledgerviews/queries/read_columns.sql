@@ -1,5 +1,4 @@
--- Which of the columns that are asked for, all of a table where none is named, are read by which view, or function
--- whose body PostgreSQL knows.
+-- Which views, and functions whose body PostgreSQL knows, read the columns that are asked for; all where none is named.
 SELECT DISTINCT
     w.schema_name,
     w.table_name,

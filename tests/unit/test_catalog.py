@@ -313,7 +313,7 @@ for folder in ("good", "bad"):
             Model(path=path, kind=Kind.VIEW, description="d", grain=(), columns={}) for path in paths
         ]).models))
     except Exception as exc:
-        print(exc)
+        print(exc.message)
 """
     printed = {
         subprocess.run(
