@@ -190,6 +190,7 @@ demo: $(VENV)/.installed ## A server of its own in .ledgerviews/; a second run a
 		$(BQ_EXPORT) setup > /dev/null
 		$(BQ_EXPORT) run 2>/dev/null
 		$(BQ_EXPORT) verify 2>/dev/null
+		echo "To go on with it: . ./.ledgerviews/bigquery.env; to stop it: $(BQ_EXPORT) dev stop"
 	fi
 	echo "Next:"
 	echo "  # look around"

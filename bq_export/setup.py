@@ -14,6 +14,7 @@ from bq_export.loader.costs import billed_this_month
 from bq_export.loader.session import open_target
 from bq_export.source.relation import exported, read_relation
 from bq_export.source.snapshot import at_one_moment
+from bq_export.state import export_lock, open_state
 from bq_export.target import new_columns, settings_changes, table_spec
 from ledgerviews import catalog
 
@@ -56,7 +57,11 @@ def setup(
         steps.append(dataset)
         if dataset.outcome != "missing":
             steps += [
-                _tried(f"table {relation.name}", commands["data"], partial(_table, target, relation))
+                _tried(
+                    f"table {relation.name}",
+                    commands["data"],
+                    partial(_table, settings, target, relation, progress),
+                )
                 for relation in relations
             ]
         steps.append(_tried("bytes billed (JOBS)", commands["costs"], lambda: _costs(target)))
@@ -102,9 +107,15 @@ def gcloud(export: ExportSettings) -> dict[str, tuple[str, ...]]:
     }
 
 
+class _ElsewhereError(TargetError):
+    """The dataset is in another location, so making it is no mend."""
+
+
 def _tried(what: str, commands: tuple[str, ...], attempt: Callable[[], tuple[str, str]]) -> Step:
     try:
         outcome, detail = attempt()
+    except _ElsewhereError as exc:
+        return Step(what=what, outcome="missing", detail=exc.message)
     except TargetError as exc:
         return Step(what=what, outcome="missing", detail=exc.message, commands=commands)
     return Step(what=what, outcome=outcome, detail=detail)
@@ -122,11 +133,16 @@ def _dataset(target: Target) -> tuple[str, str]:
         target.tables.make_dataset()
         return "made", f"{name} in {target.settings.location}"
     if dataset.location and dataset.location.upper() != target.settings.location.upper():
-        raise TargetError(f"{name} is in {dataset.location}, BQ_LOCATION says {target.settings.location}.")
+        raise _ElsewhereError(
+            f"{name} is in {dataset.location}, BQ_LOCATION says {target.settings.location}: set "
+            f"BQ_LOCATION={dataset.location}, or BQ_DATASET to another."
+        )
     return ("changed", "labels") if target.tables.label_dataset(dataset) else ("ok", name)
 
 
-def _table(target: Target, relation: Relation) -> tuple[str, str]:
+def _table(
+    settings: Settings, target: Target, relation: Relation, progress: Callable[[str], None]
+) -> tuple[str, str]:
     spec = table_spec(relation)
     found = target.tables.read(spec.name)
     if found is None:
@@ -134,7 +150,12 @@ def _table(target: Target, relation: Relation) -> tuple[str, str]:
         return "made", f"{len(spec.columns)} columns"
     added = new_columns(spec, found, drift=relation.export.drift)
     if added:
-        target.tables.add_columns(spec.name, added)
+        with (
+            open_state(settings, target=target.settings.target) as state,
+            export_lock(state, settings, wait=True, progress=progress),
+        ):
+            state.forget_fingerprints(relation.qualified)  # the column is NULL there in all rows
+            target.tables.add_columns(spec.name, added)
     changes = [*(f"column {one.name}" for one in added), *settings_changes(spec, found)]
     if not changes:
         return "ok", f"{len(spec.columns)} columns"

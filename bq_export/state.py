@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import class_row, dict_row
@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from bq_export.queries import query
 from bq_export.source.snapshot import APPLICATION, IDLE, set_all
+from ledgerviews.config import DEFAULT_MODELS
 from ledgerviews.db import connect, describe_target, set_timeouts, translated
 from ledgerviews.errors import DriftError, LockedError
 
@@ -39,6 +40,11 @@ class TableMemory:
     version: int
     created: int
     partitions: Mapping[str, Known]
+
+    def unknown(self) -> TableMemory:
+        """The same table, of which it is not known what its partitions hold."""
+        found = {key: replace(one, fingerprint=None) for key, one in self.partitions.items()}
+        return replace(self, partitions=found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +161,10 @@ class State:
         values = {"target": self.target, "relation": relation, "gone": list(keys), "whole": False}
         self._execute("drop_partitions", values)
 
+    def forget_fingerprints(self, relation: str) -> None:
+        """Take a table's partitions for unknown, so that all are sent: it is about to get a column."""
+        self._execute("forget_fingerprints", {"target": self.target, "relation": relation})
+
     def open_jobs(self, relation: str) -> list[Job]:
         """The publishing jobs of which it is not known whether they were done, oldest first."""
         rows = self._rows("open_jobs", {"target": self.target, "relation": relation})
@@ -210,7 +220,10 @@ def open_state(settings: Settings, *, target: str) -> Iterator[State]:
             row = connection.execute("SELECT pg_catalog.to_regclass('ledgerviews.export_job')").fetchone()
         if row is None or row[0] is None:
             raise DriftError(
-                "The exporter's tables are not in this database.", hint="Run `ledgerviews db upgrade`."
+                "The exporter's tables are not in this database.",
+                hint="Run `ledgerviews db upgrade`."
+                if settings.models == DEFAULT_MODELS
+                else "Run `bq-export tables | psql`, or let a revision of yours do it (docs/export.md).",
             )
         yield State(connection, target=target, server=describe_target(settings))
     finally:

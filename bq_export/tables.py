@@ -60,6 +60,8 @@ def look(state: State, target: Target, relation: Relation) -> Looked:
     added = new_columns(spec, found, drift=relation.export.drift)
     if memory is not None and memory.created != found.created:
         memory = None  # another table of the same name
+    if memory is not None and added:
+        memory = memory.unknown()  # a column that is added is NULL there in all rows
     changes = tuple(f"column {one.name} {one.type} is added" for one in added)
     return Looked(spec=spec, found=found, memory=memory, changes=changes)
 
@@ -72,6 +74,7 @@ def prepare(
     if found is None:
         found = target.tables.make(looked.spec)
     elif looked.changes:
+        state.forget_fingerprints(relation.qualified)
         target.tables.add_columns(
             looked.spec.name, new_columns(looked.spec, found, drift=relation.export.drift)
         )

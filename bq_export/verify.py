@@ -45,7 +45,10 @@ _PAGE = 20_000
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """How one relation compares: days that are equal, that differ, and that changed since the last export."""
+    """How one relation compares: days that are equal, that differ, and that changed since the last export.
+
+    ``columns`` are those that the target has and the relation has not.
+    """
 
     schema: str
     name: str
@@ -54,6 +57,7 @@ class Verified:
     differing: tuple[str, ...]
     pending: tuple[str, ...]
     lines: tuple[str, ...]
+    columns: tuple[str, ...] = ()
 
 
 def verify(
@@ -115,6 +119,7 @@ def _verify(snapshot: Snapshot, state: State, target: Target, relation: Relation
             and there.get(key, [0])[0] != memory.partitions[key].row_count
         )
     )
+    names = {one.name.lower() for one in relation.fields}
     lines = tuple(_lines(snapshot, target, relation, {*differing} - pending)) if differing else ()
     return Verified(
         schema=relation.schema,
@@ -124,6 +129,7 @@ def _verify(snapshot: Snapshot, state: State, target: Target, relation: Relation
         differing=differing,
         pending=tuple(sorted(pending)),
         lines=lines,
+        columns=tuple(one.name for one in table.columns if one.name.lower() not in names),
     )
 
 

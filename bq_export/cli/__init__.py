@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -23,6 +25,7 @@ _COMMANDS = {
     "history": ("reports", "Show the last runs."),
     "cost": ("reports", "Show the bytes billed by day and operation, and the month against the budget."),
     "files": ("files", "Write the same extract to Parquet, CSV or NDJSON files, with a manifest."),
+    "tables": ("tables", "Print the SQL of the exporter's tables, for revisions of a team's own."),
     "role": ("role", "Print the SQL for a database role that may export and nothing else."),
     "dev": ("dev", "A real server of BigQuery's API on this machine, for development."),
 }
@@ -65,6 +68,7 @@ def cli() -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run a command and exit with its documented code (docs/export.md)."""
     _open_streams()
+    signal.signal(signal.SIGTERM, _interrupt)
     if os.environ.get("LEDGERVIEWS_MODELS"):
         # A team's own package is found where the command is run.
         sys.path.append(str(Path.cwd()))
@@ -91,6 +95,11 @@ def main(argv: list[str] | None = None) -> None:
         click.echo(f"bq-export: {exc.strerror or exc}.", err=True)
         sys.exit(EXIT_FAILED)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupt(_signal: int, _frame: object) -> NoReturn:
+    """A cancelled CI job gets SIGTERM: end as on Ctrl-C, so that a run is written down as failed."""
+    raise KeyboardInterrupt
 
 
 def _open_streams() -> None:

@@ -36,7 +36,6 @@ def files(*, names: tuple[str, ...], folder: Path, kind: str, as_json: bool) -> 
     from bq_export.files.manifest import MANIFEST, write_files  # noqa: PLC0415 (loads Arrow)
 
     with output.json_failure("files", as_json=as_json):
-        output.end_as_interrupted()
         found = write_files(
             Settings.from_environment(), folder, names=names, kind=kind, progress=output.progress
         )
@@ -45,12 +44,13 @@ def files(*, names: tuple[str, ...], folder: Path, kind: str, as_json: bool) -> 
         return
     output.print_table(
         ("relation", "file", "rows", "bytes"),
-        [(one.name, str(folder / one.file), output.count(one.rows), output.size(one.bytes)) for one in found],
+        [(one.name, one.file, output.count(one.rows), output.size(one.bytes)) for one in found],
         right=("rows", "bytes"),
+        least=("relation",),
     )
     for one in found:
         for column, number in one.misfits.items():
             click.echo(f"{one.name}.{column}: {number:,} values that BigQuery's type does not hold.")
-    click.echo(f"To load them, in {folder}:")
+    click.echo(f"Written to {folder}, with {MANIFEST}. To load them, in that folder:")
     for one in found:
         click.echo(f"  {one.load}")

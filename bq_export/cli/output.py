@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -107,15 +106,6 @@ def size(number: int) -> str:
 def moment(value: datetime | None) -> str:
     """A time for people, in UTC to the second."""
     return "never" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def end_as_interrupted() -> None:
-    """A cancelled CI job gets SIGTERM: end as on Ctrl-C, so that the run is written down as failed."""
-
-    def interrupt(_signal: int, _frame: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
 
 
 def _plain(value: Any) -> Any:

@@ -47,7 +47,7 @@ def plan(*, names: tuple[str, ...], full: bool, as_json: bool) -> None:
             for one in result.relations
         ],
         right=numbers,
-        least=("bytes", "load jobs", "gone"),
+        least=("bytes", "load jobs", "gone", "billed at most"),
     )
     for one in result.relations:
         for change in one.schema_changes:

@@ -32,7 +32,6 @@ def run(*, names: tuple[str, ...], full: bool, wait: bool, as_json: bool) -> Non
         export = ExportSettings.from_environment()
         from bq_export.run import run as run_export  # noqa: PLC0415 (loads Google's libraries)
 
-        output.end_as_interrupted()
         result = run_export(
             Settings.from_environment(),
             export,

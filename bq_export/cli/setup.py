@@ -27,8 +27,11 @@ def setup(*, names: tuple[str, ...], only_print: bool, as_json: bool) -> int:
 
         if only_print:
             lines = steps.gcloud(export)
-            chosen = dict.fromkeys(line for part in lines.values() for line in part)
-            click.echo("\n".join(chosen))
+            chosen = list(dict.fromkeys(line for part in lines.values() for line in part))
+            if as_json:
+                output.print_json("setup", {"commands": chosen})
+            else:
+                click.echo("\n".join(chosen))
             return EXIT_OK
         found = steps.setup(Settings.from_environment(), export, names=names, progress=output.progress)
     complete = all(step.outcome != "missing" for step in found)

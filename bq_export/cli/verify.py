@@ -10,6 +10,8 @@ from bq_export.settings import ExportSettings
 from ledgerviews.config import Settings
 from ledgerviews.errors import EXIT_OK
 
+_SHOWN = 20
+
 
 @click.command(epilog="Example: bq-export verify mart_orders_daily")
 @output.names_argument
@@ -25,7 +27,7 @@ def verify(*, names: tuple[str, ...], as_json: bool) -> int:
         from bq_export.verify import verify as compare  # noqa: PLC0415 (loads Google's libraries)
 
         found = compare(Settings.from_environment(), export, names=names, progress=output.progress)
-    equal = not any(one.differing for one in found)
+    equal = not any(one.differing or one.columns for one in found)
     if as_json:
         output.print_json("verify", {"equal": equal, "relations": found})
         return EXIT_OK if equal else EXIT_EXPORT
@@ -45,10 +47,16 @@ def verify(*, names: tuple[str, ...], as_json: bool) -> int:
         right=numbers,
     )
     for one in found:
-        for key in one.differing[:20]:
+        for column in one.columns:
+            click.echo(f"{one.name}: column {column} is at the target only.")
+        for key in one.differing[:_SHOWN]:
             click.echo(f"{one.name}: partition {key} differs.")
+        if len(one.differing) > _SHOWN:
+            click.echo(f"{one.name}: … and {len(one.differing) - _SHOWN:,} more.")
         for line in one.lines:
             click.echo(f"{one.name}: {line}")
-    if not equal:
+    if any(one.columns for one in found):
+        click.echo("Drop such a column, or its table: the next `bq-export run` makes it anew.", err=True)
+    if any(one.differing for one in found):
         click.echo("`bq-export run NAME --full` writes a table anew.", err=True)
     return EXIT_OK if equal else EXIT_EXPORT

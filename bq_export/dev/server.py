@@ -12,7 +12,8 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from bq_export.dev.environment import is_made
 from bq_export.errors import ExportError
@@ -37,7 +38,7 @@ class Running:
 def attach(folder: Path) -> Running | None:
     """The server that runs in the folder, if one does."""
     try:
-        told = json.loads((folder / "server.json").read_text(encoding="utf-8"))
+        told = _told(folder)
         command = Path(f"/proc/{told['pid']}/cmdline").read_bytes().decode(errors="replace")
     except (OSError, ValueError):
         return None
@@ -51,6 +52,7 @@ def start(
 ) -> Running:
     """Start a server whose data stay in the folder, or find it running.
 
+    It has the port that it had before, if that is free: an exporter remembers a target by its address.
     ``environment`` is the folder that its packages are in, where that is another.
     """
     if running := attach(folder):
@@ -62,8 +64,8 @@ def start(
         )
     folder.mkdir(parents=True, exist_ok=True)
     # One that lacks an extension at its start answers 400 for ever: it is started anew, not asked again.
-    for _ in range(3):
-        port, grpc = _free_port(), _free_port()
+    for wanted in (_port_before(folder), None, None):
+        port, grpc = wanted or _free_port(), _free_port()
         process = _launch(folder, made, port, grpc)
         endpoint = f"http://127.0.0.1:{port}"
         told = json.dumps({"pid": process.pid, "endpoint": endpoint})
@@ -80,7 +82,6 @@ def start(
 def stop(folder: Path) -> bool:
     """Stop the server of the folder; its data stay. Whether one ran."""
     running = attach(folder)
-    (folder / "server.json").unlink(missing_ok=True)
     if running is None:
         return False
     os.kill(running.pid, signal.SIGTERM)
@@ -90,6 +91,24 @@ def stop(folder: Path) -> bool:
     if _alive(running.pid):
         os.kill(running.pid, signal.SIGKILL)
     return True
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    """What the last start wrote down."""
+    found: dict[str, Any] = json.loads((folder / "server.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _port_before(folder: Path) -> int | None:
+    """The port of the last start, where nobody has it by now."""
+    try:
+        port: int | None = urlsplit(_told(folder)["endpoint"]).port
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # its old connections linger
+            probe.bind(("127.0.0.1", port))
+    except (OSError, ValueError, KeyError):
+        return None
+    return port
 
 
 def _launch(folder: Path, made: Path, port: int, grpc: int) -> subprocess.Popen[bytes]:

@@ -56,7 +56,7 @@ class ParquetSink:
         self._thread.join()
         try:
             if self._failure is None and self._writer is None:
-                self._write(self._schema.empty_table())
+                self._write(self._schema.empty_table())  # its schema alone
         finally:
             if self._writer is not None:
                 self._writer.close()
@@ -103,7 +103,8 @@ class ParquetSink:
                 write_statistics=False,
                 store_schema=False,  # Arrow's own schema would only confuse other readers' types
             )
-        self._writer.write_table(table, row_group_size=table.num_rows)
+        if table.num_rows:
+            self._writer.write_table(table, row_group_size=table.num_rows)
 
 
 class Abandoned(Exception):  # noqa: N818 (no error: why the rest is not written)

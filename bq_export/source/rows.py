@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from contextlib import closing, contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
@@ -38,6 +39,7 @@ _BATCH_BYTES = 4 << 20
 _RANGES = 64  # of pages, that two connections take turns at
 _DIGITS = 19  # of a bigint, at most
 _CANCEL_S = 1.0  # after which a reader that goes on is cancelled again
+_STOP_S = 10.0  # for readers to end; of a server that answers nothing they never would
 _SERVER = re.compile(r"(?P<level>ERROR|FATAL|PANIC):\s+(?P<cause>.*)")
 _LOST = ("server closed the connection", "connection to server", "no connection to the server")
 
@@ -103,17 +105,30 @@ class _Running:
     def stop(self) -> None:
         """Let all end soon: between two batches, or by cancelling their statements."""
         self.stopped.set()
-        with self._lock:
+        # A server that answers nothing keeps whoever cancels waiting, too.
+        threading.Thread(target=self._cancel, daemon=True).start()
+
+    def _cancel(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            return  # another cancels, or none reads yet: asked again soon
+        try:
             for cursor in self._cursors:
                 with suppress(dbapi.Error):
                     cursor.adbc_cancel()
+        finally:
+            self._lock.release()
 
     def wait_for(self, threads: Sequence[threading.Thread]) -> None:
-        """Wait until all have ended; a statement that began while it was cancelled is cancelled again."""
+        """Wait until all have ended, once they are stopped for a while only.
+
+        A statement that began while it was cancelled is cancelled again.
+        """
+        deadline: float | None = None
         for thread in threads:
-            while thread.is_alive():
+            while thread.is_alive() and (deadline is None or time.monotonic() < deadline):
                 thread.join(_CANCEL_S)
                 if self.stopped.is_set():
+                    deadline = deadline or time.monotonic() + _STOP_S
                     self.stop()
 
 

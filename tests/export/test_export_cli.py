@@ -120,6 +120,55 @@ def test_before_the_first_run_it_says_so(world: World, command: str) -> None:
     assert done.stdout == f"Nothing was exported to {world.export.target} yet.\n"
 
 
+def test_the_lines_of_setup_are_json_too(empty_url: str) -> None:
+    """With --print and --json they are one object, and nobody is asked for anything."""
+    env = {"GCP_PROJECT": "project", "BQ_DATASET": "d", "BIGQUERY_EMULATOR_HOST": "http://127.0.0.1:9"}
+
+    plain = _export("setup", "--print", url=empty_url, env=env)
+    told = _export("setup", "--print", "--json", url=empty_url, env=env)
+
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout)["commands"] == plain.stdout.splitlines()
+
+
+def test_a_dataset_elsewhere_is_not_to_be_made(world: World) -> None:
+    """Where it is in another location, the setting is what to change; no line would make it again."""
+    done = world.cli("setup", "--json", env={"BQ_LOCATION": "EU"})
+
+    (step,) = (one for one in json.loads(done.stdout)["steps"] if one["what"] == "dataset")
+    assert done.returncode == 6
+    assert "set BQ_LOCATION=US" in step["detail"]
+    assert step["commands"] == []
+
+
+def test_tables_fit_eighty_columns(  # noqa: PLR0917 (fixtures)
+    installed_url: str,
+    run_cli: pg.RunCli,
+    bigquery_endpoint: str,
+    proxy: FaultProxy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """LedgerMind's relations, the longest names that ship, stand in 80 columns, in whatever folder."""
+    _refresh(run_cli, installed_url)
+    world = World.make(installed_url, bigquery_endpoint, proxy, models="ledgerviews.models")
+    world.run()
+    world.sql("UPDATE suggestion_events SET mode = 'auto'")
+    assert run_cli("refresh", url=installed_url).returncode == 0
+    for name, value in {**world.environment(), "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+
+    for words in (["plan"], ["files", "--to", str(tmp_path / ("x" * 80))]):
+        capsys.readouterr()
+        cli.main(words, standalone_mode=False)
+        table = capsys.readouterr().out.splitlines()[:6]
+
+        assert any("mart_suggestions_feedback_daily" in line for line in table)
+        assert max(len(line) for line in table) <= 80
+
+
 def test_two_do_not_write_to_one_folder(shop_url: str, tmp_path: Path) -> None:
     """While one writes, another leaves with exit code 5 and touches nothing."""
     handle = os.open(tmp_path, os.O_RDONLY)
@@ -161,6 +210,30 @@ def test_files_hold_every_row_and_the_manifest_vouches_for_them(
                 assert pq.read_metadata(file).num_rows == rows
             assert one["load"].startswith("bq load --replace --source_format=")
     assert [p.name for p in (tmp_path / "out").iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "json"])
+def test_a_relation_without_rows_is_a_file_without_rows(shop_url: str, tmp_path: Path, kind: str) -> None:
+    """A mart that is empty so far leaves as a file of its columns, beside those that are not."""
+    with psycopg.connect(shop_url) as connection:
+        connection.execute("TRUNCATE mart_totals")
+
+    done = _export(
+        *("files", "--to", str(tmp_path), "--format", kind),
+        url=shop_url,
+        env={"LEDGERVIEWS_MODELS": "tests.bigquery.shop"},
+    )
+
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
+    assert {one["name"]: one["rows"] for one in manifest["relations"]} == {
+        "mart_orders_daily": 15,
+        "mart_totals": 0,
+    }
+    if kind == "parquet":
+        assert pq.read_schema(tmp_path / "mart_totals.parquet").names == ["shop", "orders"]
+    elif kind == "csv":
+        assert (tmp_path / "mart_totals.csv").read_text(encoding="utf-8").split() == ['"shop","orders"']
 
 
 @pytest.mark.parametrize("kind", ["csv", "json"])
@@ -449,7 +522,7 @@ def test_the_old_name_of_the_dataset_counts() -> None:
 
 
 def test_the_local_server_starts_and_stops(tmp_path: Path) -> None:
-    """Started twice it is one; its exports name it; stopped it is gone."""
+    """Started twice it is one; its exports name it; started later it has its address; stopped it is gone."""
     if not peer.made():
         pytest.skip(f"no local BigQuery: {peer.mend()}")
     (tmp_path / "server").symlink_to(peer.FOLDER.resolve(), target_is_directory=True)
@@ -458,10 +531,13 @@ def test_the_local_server_starts_and_stops(tmp_path: Path) -> None:
     try:
         again = dev_server.start(folder, environment=peer.FOLDER)
         told = _export("dev", "env", "--dir", str(folder), url="")
+        dev_server.stop(folder)
+        later = dev_server.start(folder, environment=peer.FOLDER)
     finally:
         stopped = dev_server.stop(folder)
 
     assert first == again
+    assert later.endpoint == first.endpoint
     assert f"export BIGQUERY_EMULATOR_HOST={first.endpoint}" in told.stdout
     assert stopped
     assert dev_server.attach(folder) is None

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests import servers as pg
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     import psycopg
 
@@ -75,6 +80,66 @@ def test_a_signal_ends_a_slow_query_too(
     assert "bq-export: interrupted" in told
     assert "Traceback" not in told
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_ends_what_a_silent_server_keeps_waiting(
+    shop_url: str, tmp_path: Path, connect: Callable[[str], psycopg.Connection]
+) -> None:
+    """A server that neither answers nor closes, as behind a dead network, keeps no export for ever."""
+    connection = connect(shop_url)
+    connection.execute(_SLOW)
+    with _relayed(shop_url) as (url, silent), _files(url, tmp_path / "out") as child:
+        _reading(connection, child)
+        silent.set()
+        child.send_signal(signal.SIGTERM)
+        try:
+            _, told = child.communicate(timeout=60)
+        finally:
+            child.kill()
+
+    assert child.returncode == 130, told
+    assert "bq-export: interrupted" in told
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@contextmanager
+def _relayed(url: str) -> Iterator[tuple[str, threading.Event]]:
+    """The server by a socket of ours, which forwards nothing any more once the event is set."""
+    given = conninfo_to_dict(url)
+    server = next(Path(str(given["host"])).glob(f".s.PGSQL.{given.get('port', 5432)}"))
+    silent = threading.Event()
+    open_sockets: list[socket.socket] = []
+
+    def forward(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if silent.is_set():
+                    return
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def accept(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                open_sockets.append(client)
+                if silent.is_set():
+                    continue
+                backend = socket.socket(socket.AF_UNIX)
+                backend.connect(str(server))
+                open_sockets.append(backend)
+                for pair in ((client, backend), (backend, client)):
+                    threading.Thread(target=forward, args=pair, daemon=True).start()
+
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{folder}/.s.PGSQL.5432")
+        listener.listen()
+        threading.Thread(target=accept, args=(listener,), daemon=True).start()
+        try:
+            yield make_conninfo("", **{**given, "host": folder, "port": 5432}), silent
+        finally:
+            for one in open_sockets:
+                one.close()
 
 
 def test_a_backend_that_is_taken_away_is_told(
@@ -140,3 +205,33 @@ def test_an_interrupted_run_is_remembered_as_one(world: World) -> None:
     assert world.sql("SELECT state, error FROM ledgerviews.export_run") == [("failed", "interrupted")]
     world.run()
     assert world.there(DAILY) == world.here(DAILY)
+
+
+@pytest.mark.parametrize("command", ["plan", "setup", "verify"])
+def test_whatever_is_asked_to_end_says_that_it_was(world: World, command: str) -> None:
+    """SIGTERM ends the commands that send nothing as it ends a run: exit code 130, and a line."""
+    world.run()
+    child: list[subprocess.Popen[str]] = []
+
+    def end(_: Seen) -> None:
+        if child[0].poll() is None:
+            child[0].send_signal(signal.SIGTERM)
+            time.sleep(1)
+
+    child.append(
+        subprocess.Popen(
+            [sys.executable, "-m", "bq_export", command],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            env=world.environment(),
+            cwd=pg.ROOT,
+        )
+    )
+    world.proxy.answer = end
+    _, told = child[0].communicate(timeout=120)
+    world.proxy.answer = lambda _: None
+
+    assert child[0].returncode == 130, told
+    assert "bq-export: interrupted" in told

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
+import pytest
+
+from bq_export.errors import TargetError
 from bq_export.verify import verify
 from tests.bigquery.proxy import Harm
 
@@ -41,6 +45,57 @@ def test_a_column_that_did_not_travel_yet_leaves_all_days_pending(world: World) 
         [DAILY, "15", "0", "0", "5"],
         [TOTALS, "3", "0", "0", "1"],
     ]
+
+
+def test_a_column_that_only_the_target_has_is_a_difference(world: World) -> None:
+    """Its cells are none of the relation's: verify names it and what to do, with exit code 6."""
+    world.run(DAILY)
+    world.query("ALTER TABLE {}.mart_orders_daily ADD COLUMN extra STRING")
+
+    done, told = world.cli("verify", DAILY), world.cli("verify", DAILY, "--json")
+
+    assert (done.returncode, told.returncode) == (6, 6), done.stderr
+    assert f"{DAILY}: column extra is at the target only." in done.stdout
+    assert "Drop such a column" in done.stderr
+    assert json.loads(told.stdout)["relations"][0]["columns"] == ["extra"]
+
+
+def test_many_days_that_differ_are_counted(world: World) -> None:
+    """The first twenty are named, and how many more there are."""
+    world.sql(
+        "INSERT INTO mart_orders_daily SELECT date '2026-02-01' + d, 's', d FROM generate_series(0, 29) d"
+    )
+    world.run(DAILY)
+    world.query("UPDATE {}.mart_orders_daily SET orders = -1 WHERE day >= '2026-02-01'")
+
+    done = world.cli("verify", DAILY)
+
+    assert done.returncode == 6, done.stderr
+    assert done.stdout.count(" differs.") == 20
+    assert f"{DAILY}: … and 10 more." in done.stdout
+
+
+@pytest.mark.parametrize("first", ["run", "setup", "a run that fails"])
+def test_a_column_that_was_dropped_at_the_target_travels_again(world: World, first: str) -> None:
+    """Whoever adds it again, and however that ends, the next run fills it: it is NULL in all rows."""
+    world.run(DAILY)
+    world.query("ALTER TABLE {}.mart_orders_daily DROP COLUMN orders")
+    if first == "setup":
+        assert "column orders" in world.cli("setup", DAILY).stdout
+    elif first == "a run that fails":
+        world.proxy.answer = lambda seen: (
+            (403, {"error": {"code": 403, "message": "no", "errors": [{"reason": "accessDenied"}]}})
+            if seen.method == "POST" and "/jobs" in seen.path
+            else None
+        )
+        with pytest.raises(TargetError):
+            world.run(DAILY)
+        world.proxy.answer = lambda _: None
+
+    world.run(DAILY)
+    (found,) = verify(world.settings, world.export, names=[DAILY], progress=world.progress.append)
+
+    assert (found.equal, found.differing, found.pending) == (5, (), ())
 
 
 def test_columns_are_told_by_name_in_whatever_order(world: World) -> None:
