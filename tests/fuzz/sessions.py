@@ -126,10 +126,13 @@ class Session:
             self._write()
 
     def event_ids(self) -> list[str]:
-        """The ids that there are."""
-        rows = self.observer.execute(
-            "SELECT event_id::text FROM fuzz.stg_suggestion_events ORDER BY event_id"
-        )
+        """The ids that there are; none while a writer's TRUNCATE keeps everybody from looking."""
+        try:
+            rows = self.observer.execute(
+                "SELECT event_id::text FROM fuzz.stg_suggestion_events ORDER BY event_id"
+            )
+        except errors.LockNotAvailable:
+            return []
         return [row[0] for row in rows]
 
     def _alter(self, *, without: Callable[[Write], None] | None = None) -> None:
