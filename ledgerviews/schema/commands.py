@@ -23,7 +23,7 @@ from ledgerviews.revisions import heads, location
 from .autogenerate import LOG
 from .environment import NO_EMPTY_REVISION
 from .execute import SETTINGS
-from .mistakes import mistake
+from .mistakes import failed, mistake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,6 +186,9 @@ def _own_errors(settings: Settings) -> Iterator[None]:
         raise LedgerviewsError(str(exc)) from exc
     except DBAPIError as exc:
         # An application's own env.py translates nothing.
+        folder = location(settings.migrations or "")
+        if told := failed(exc, folder, at=None, target=db.describe_target(settings)):
+            raise told from exc
         if isinstance(exc.orig, psycopg.Error):
             raise db.translate(exc.orig) from exc
         raise DatabaseError(str(exc.orig).strip()) from exc
