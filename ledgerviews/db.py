@@ -204,7 +204,9 @@ def _refused(  # noqa: PLR0911 (one for each that we know)
         case pg.DependentObjectsStillExist() if message.endswith("."):
             return DatabaseError(message, hint=hint)  # a sentence of the engine's, with its own mend
         case pg.DependentObjectsStillExist():
-            mend = "Drop or change what depends on it first, of ours by a revision whose models do without it."
+            mend = (
+                "Drop or change what depends on it first, of ours by a revision whose models do without it."
+            )
             detail = (exc.diag.message_detail or "").replace("\n", "; ")
             return DatabaseError(f"{message}: {detail}", hint=mend)
         case pg.FeatureNotSupported() if "used by a view" in message or "used in a function" in message:
