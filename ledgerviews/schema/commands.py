@@ -185,13 +185,7 @@ def _own_errors(settings: Settings) -> Iterator[None]:
             ) from exc
         raise LedgerviewsError(str(exc)) from exc
     except DBAPIError as exc:
-        # An application's own env.py translates nothing.
-        folder = location(settings.migrations or "")
-        if told := failed(exc, folder, at=None, target=db.describe_target(settings)):
-            raise told from exc
-        if isinstance(exc.orig, psycopg.Error):
-            raise db.translate(exc.orig) from exc
-        raise DatabaseError(str(exc.orig).strip()) from exc
+        raise _refused(exc, settings) from exc
     except Exception as exc:
         if wrong := mistake(exc, location(settings.migrations or "")):
             raise wrong from exc
@@ -202,3 +196,13 @@ def _own_errors(settings: Settings) -> Iterator[None]:
             "That is no revision.",
             hint="`ledgerviews db history` lists them; head, base, -1 and +1 work, too.",
         ) from exc
+
+
+def _refused(exc: DBAPIError, settings: Settings) -> LedgerviewsError:
+    """What the database refused, in our words; an application's own env.py translates nothing."""
+    target = db.describe_target(settings)
+    if told := failed(exc, location(settings.migrations or ""), at=None, target=target):
+        return told
+    if isinstance(exc.orig, psycopg.Error):
+        return db.translate(exc.orig, target=target)
+    return DatabaseError(str(exc.orig).strip())
