@@ -395,6 +395,65 @@ def test_a_model_is_renamed(application: Application, connect: Connect, empty_ur
     assert rows(connection, "SELECT 'old_name'::regclass::oid") == oid
 
 
+def test_a_renamed_column_is_followed_there_and_back(
+    application: Application, connect: Connect, empty_url: str
+) -> None:
+    """The revision with the new names can be taken back, and then the rename; triggers know its name."""
+    connection = connect(empty_url)
+    connection.execute(
+        "CREATE TABLE public.sales (id integer, placed_at timestamptz, total numeric);"
+        "INSERT INTO public.sales VALUES (1, '2026-01-01', 10), (2, '2026-01-02', 20)"
+    )
+
+    def declare(day: str, total: str) -> None:
+        application.sources = {
+            "sales": {
+                "columns": {"id": "integer", day: "timestamptz", total: "number"},
+                "day": day,
+                "key": "id",
+                "day_rows": [f"ledgerviews.in_days(sales.{day}, lo, hi)"],
+            }
+        }
+        application.models["m"] = {
+            "kind": STORED,
+            "grain": ["day"],
+            "day": "day",
+            "columns": {"day": "Day.", "total": "Total."},
+            "sql": f"SELECT ledgerviews.utc_day(s.{day}) AS day, sum(s.{total}) AS total"
+            " FROM public.sales AS s GROUP BY 1",
+        }
+
+    application.tables, application.options = {}, {"tables": False}
+    declare("placed_at", "total")
+    application.change()
+    connection.execute("CALL ledgerviews.refresh()")
+    connection.execute("ALTER TABLE public.sales RENAME placed_at TO sold_at")
+    connection.execute("ALTER TABLE public.sales RENAME total TO amount")
+    declare("sold_at", "amount")
+
+    found = application.differs()
+    application.change()
+    left = application.differs()
+    connection.execute("SELECT ledgerviews.track('public.sales', 'none')")
+    connection.execute("SELECT ledgerviews.track('public.sales')")
+    application.downgrade()
+    after = rows(connection, "SELECT day::text, total FROM m ORDER BY day")
+    connection.execute("INSERT INTO public.sales VALUES (3, '2026-01-02', 5)")
+    connection.execute("CALL ledgerviews.refresh()")
+    refreshed = rows(connection, "SELECT day::text, total FROM m ORDER BY day")
+    connection.execute("ALTER TABLE public.sales RENAME sold_at TO placed_at")
+    connection.execute("ALTER TABLE public.sales RENAME amount TO total")
+    connection.execute("UPDATE alembic_version SET version_num = 'r1'")
+    (application.folder / "versions" / "r2_change_2.py").unlink()
+    declare("placed_at", "total")
+
+    assert found == [("ledgerviews_replace", ("change", "m", "definition"))]
+    assert left == []
+    assert after == [("2026-01-01", 10), ("2026-01-02", 20)]
+    assert refreshed == [("2026-01-01", 10), ("2026-01-02", 25)]
+    assert application.differs() == []
+
+
 def test_a_removed_model_comes_back_with_its_rows(
     application: Application, connect: Connect, empty_url: str
 ) -> None:

@@ -15,7 +15,8 @@ from ledgerviews.config import Settings
 from ledgerviews.errors import DriftError
 from ledgerviews.models import demo
 from ledgerviews.queries import query
-from ledgerviews.schema import commands
+from ledgerviews.refresh import sources
+from ledgerviews.schema import commands, statements
 from ledgerviews.schema.diff import Diff, diff, runner
 from ledgerviews.schema.engine_functions import functions
 from ledgerviews.schema.engine_look import altered
@@ -213,6 +214,25 @@ def test_triggers_that_are_gone_or_disabled_are_told_and_put_on_again(
     assert f"('ledgerviews_track_sources', '{EVENTS}: {amiss}')" in checked
     assert f'op.ledgerviews_track_sources(["{EVENTS}"])' in text
     team.require_mended()
+
+
+@pytest.mark.parametrize("way", ["command", "revision"])
+def test_triggers_are_put_on_again_after_a_column_was_renamed(team: Team, way: str) -> None:
+    """By the name of now, which the registry learns then."""
+    team.connection.execute(
+        f"ALTER TABLE {EVENTS} RENAME created_at TO made_at;"
+        f" ALTER TABLE {EVENTS} DISABLE TRIGGER ledgerviews_insert".encode()
+    )
+
+    if way == "command":
+        sources.track(team.settings, [EVENTS], "closed days", attempts=100, progress=lambda _line: None)
+    else:
+        team.connection.execute(statements.track_sources([EVENTS], tracking="closed days").encode())
+
+    assert tracked(str(team.settings.database_url)) == {}
+    assert team.connection.execute(
+        "SELECT day_column FROM ledgerviews.source WHERE source = %s", [EVENTS]
+    ).fetchall() == [("made_at",)]
 
 
 def test_the_triggers_of_partitions_are_looked_at(empty_url: str, connect: Connect) -> None:
