@@ -1,5 +1,4 @@
--- The sources as they were declared when their revision ran, and which of their triggers are not as they were put on.
--- Columns have the names of now, which the atomic functions follow.
+-- The sources as declared when their revision ran, columns by their names of now, and which triggers are amiss.
 SELECT
     s.source,
     pg_catalog.jsonb_build_object(
