@@ -6,13 +6,15 @@ import io
 import re
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
+from ledgerviews import revisions
 from ledgerviews.config import Settings
-from ledgerviews.errors import DriftError
+from ledgerviews.errors import DriftError, UsageError
 from ledgerviews.models import demo
 from ledgerviews.queries import query
 from ledgerviews.refresh import sources
@@ -27,7 +29,6 @@ from tests.replacing import TABLES, open_shop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     Connect = Callable[[str], psycopg.Connection]
 
@@ -214,6 +215,22 @@ def test_triggers_that_are_gone_or_disabled_are_told_and_put_on_again(
     assert f"('ledgerviews_track_sources', '{EVENTS}: {amiss}')" in checked
     assert f'op.ledgerviews_track_sources(["{EVENTS}"])' in text
     team.require_mended()
+
+
+def test_two_newest_revisions_are_named_with_the_way_out(team: Team) -> None:
+    """Of two developers who each wrote one."""
+    folder = Path(str(team.settings.migrations)) / "versions"
+    (head,) = revisions.heads(str(team.settings.migrations))
+    for name in ("aa", "bb"):
+        (folder / f"{name}.py").write_text(
+            f'revision = "{name}"\ndown_revision = "{head}"\ndef upgrade(): pass\ndef downgrade(): pass\n',
+            encoding="utf-8",
+        )
+
+    with pytest.raises(UsageError, match=r"the newest: aa, bb\.") as caught:
+        commands.upgrade(team.settings)
+
+    assert "alembic merge heads" in str(caught.value)
 
 
 @pytest.mark.parametrize("way", ["command", "revision"])
