@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -451,6 +453,40 @@ def test_a_renamed_column_is_followed_there_and_back(
     assert left == []
     assert after == [("2026-01-01", 10), ("2026-01-02", 20)]
     assert refreshed == [("2026-01-01", 10), ("2026-01-02", 25)]
+    assert application.differs() == []
+
+
+def test_refreshes_one_after_the_other_do_not_starve_an_upgrade(
+    application: Application, connect: Connect, empty_url: str
+) -> None:
+    """The scrub of the one that went first is waited for, instead of met again at each attempt."""
+    model = {"kind": STORED, "grain": ["id"], "columns": {"id": "The id."}}
+    application.models = {"m": model | {"sql": "SELECT o.id FROM public.orders AS o"}}
+    application.change()
+    connection, refresher = connect(empty_url), connect(empty_url)
+    connection.execute("CALL ledgerviews.refresh()")
+    slow = "SELECT o.id FROM public.orders AS o WHERE pg_catalog.pg_sleep(1) IS NOT NULL"
+    application.models = {"m": model | {"sql": slow}}
+    application.revision()
+    ended = Event()
+
+    def refresh() -> None:
+        while not ended.is_set():
+            with refresher.transaction():
+                refresher.execute("LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE")
+            with refresher.transaction():
+                refresher.execute("SELECT FROM ledgerviews.relation_state")
+                ended.wait(0.5)
+                refresher.execute("UPDATE ledgerviews.relation_state SET scrubbed_at = pg_catalog.now()")
+
+    with ThreadPoolExecutor() as pool:
+        refreshing = pool.submit(refresh)
+        try:
+            application.upgrade()
+        finally:
+            ended.set()
+        refreshing.result()
+
     assert application.differs() == []
 
 
