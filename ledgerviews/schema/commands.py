@@ -210,4 +210,9 @@ def _of_alembic(exc: CommandError, settings: Settings) -> LedgerviewsError:
             hint="Join them by `alembic merge heads -m TEXT`; or have one follow the other by its"
             " down_revision, if no database is at it yet. Then run this again.",
         )
+    if "Ambiguous walk" in str(exc):
+        return UsageError(
+            "The newest revision joins two, so a number of steps does not tell which way to go.",
+            hint="Name the revision to downgrade to: `ledgerviews db history` lists them.",
+        )
     return LedgerviewsError(str(exc))

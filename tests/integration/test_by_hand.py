@@ -218,7 +218,7 @@ def test_triggers_that_are_gone_or_disabled_are_told_and_put_on_again(
 
 
 def test_two_newest_revisions_are_named_with_the_way_out(team: Team) -> None:
-    """Of two developers who each wrote one."""
+    """Of two developers who each wrote one; and once they are joined, steps back are refused by name."""
     folder = Path(str(team.settings.migrations)) / "versions"
     (head,) = revisions.heads(str(team.settings.migrations))
     for name in ("aa", "bb"):
@@ -231,6 +231,16 @@ def test_two_newest_revisions_are_named_with_the_way_out(team: Team) -> None:
         commands.upgrade(team.settings)
 
     assert "alembic merge heads" in str(caught.value)
+
+    (folder / "cc.py").write_text(
+        'revision = "cc"\ndown_revision = ("aa", "bb")\ndef upgrade(): pass\ndef downgrade(): pass\n',
+        encoding="utf-8",
+    )
+    commands.upgrade(team.settings)
+    with pytest.raises(UsageError, match="joins two") as walked:
+        commands.downgrade(team.settings, "-1")
+
+    assert "ledgerviews db history" in str(walked.value)
 
 
 @pytest.mark.parametrize("way", ["command", "revision"])
