@@ -116,6 +116,8 @@ def track(
             _require_owner(source)
         for source in changed:
             progress(f"{source.source}: {_SAID[tracking]}")
+            if tracking != "none":
+                connection.execute("SELECT ledgerviews.follow_renames()")
             connection.execute(
                 "SELECT ledgerviews.track(%s::text, %s::text, %s::integer)",
                 [source.source, tracking, attempts],

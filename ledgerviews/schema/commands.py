@@ -177,13 +177,7 @@ def _own_errors(settings: Settings) -> Iterator[None]:
     except CommandError as exc:
         if isinstance(exc.__cause__, LedgerviewsError):
             raise exc.__cause__ from None
-        if "Can't locate revision" in str(exc):
-            raise UsageError(
-                f"{exc}.",
-                hint="`ledgerviews db history` lists the revisions of this package; where the database is at "
-                "another one, the package here is older than the one that migrated it.",
-            ) from exc
-        raise LedgerviewsError(str(exc)) from exc
+        raise _of_alembic(exc, settings) from exc
     except DBAPIError as exc:
         raise _refused(exc, settings) from exc
     except Exception as exc:
@@ -206,3 +200,26 @@ def _refused(exc: DBAPIError, settings: Settings) -> LedgerviewsError:
     if isinstance(exc.orig, psycopg.Error):
         return db.translate(exc.orig, target=target)
     return DatabaseError(str(exc.orig).strip())
+
+
+def _of_alembic(exc: CommandError, settings: Settings) -> LedgerviewsError:
+    """Our error for one of Alembic's own."""
+    if "Can't locate revision" in str(exc):
+        return UsageError(
+            f"{exc}.",
+            hint="`ledgerviews db history` lists the revisions of this package; where the database is at "
+            "another one, the package here is older than the one that migrated it.",
+        )
+    if "Multiple head" in str(exc):
+        newest = ", ".join(sorted(heads(settings.migrations or "")))
+        return UsageError(
+            f"More than one revision is the newest: {newest}. They were written beside each other.",
+            hint="Join them by `alembic merge heads -m TEXT`; or have one follow the other by its"
+            " down_revision, if no database is at it yet. Then run this again.",
+        )
+    if "Ambiguous walk" in str(exc):
+        return UsageError(
+            "The newest revision joins two, so a number of steps does not tell which way to go.",
+            hint="Name the revision to downgrade to: `ledgerviews db history` lists them.",
+        )
+    return LedgerviewsError(str(exc))

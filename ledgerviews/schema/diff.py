@@ -164,5 +164,12 @@ def _pending(run: Run, settings: Settings) -> list[str]:
     head = revisions.heads(settings.migrations)
     if at == head:
         return []
+    if foreign := at - revisions.known(settings.migrations):
+        line = (
+            f"The database is at revision {', '.join(sorted(foreign))}, which this package does not have; its"
+            f" newest is {', '.join(sorted(head))}. Upgrade the package here to the one that migrated the"
+            " database."
+        )
+        return [line]
     places = f"{', '.join(sorted(at)) or 'no revision'}, the package at {', '.join(sorted(head))}"
     return [f"A migration is pending: the database is at {places}. Run `ledgerviews db upgrade` first."]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from .compare import Difference
     from .keys import Spec
+    from .live import Place
     from .plan import Relation, Step
 
 _KEYWORDS = {"view": "VIEW", "materialized view": "MATERIALIZED VIEW"}
@@ -39,7 +40,7 @@ def written(
     for one in differences:
         name = ".".join(located(one.key, schema))
         lines = [
-            *_heading(one, name, by_name[name], steps, relations),
+            *_heading(one, located(one.former or one.key, schema), by_name[name], steps, relations),
             *_refused(one, catalog),
             *_statements(one, schema),
         ]
@@ -48,11 +49,11 @@ def written(
 
 
 def _heading(
-    one: Difference, name: str, step: Step, steps: Sequence[Step], relations: Sequence[Relation]
+    one: Difference, stands: Place, step: Step, steps: Sequence[Step], relations: Sequence[Relation]
 ) -> Iterator[str]:
     was = f", formerly {one.former}" if one.former is not None else ""
-    yield f"-- {name} ({step.kind}{was}): {step.action}"
-    if one.what == CHANGE and one.aspects:
+    yield f"-- {step.name} ({step.kind}{was}): {step.action}"
+    if one.what in {CHANGE, RENAME} and one.aspects:
         yield f"--   differs in: {', '.join(one.aspects)}"
     there = one.live.registered if one.live is not None else None
     if one.what == DROP and there is not None and there.history is not None:
@@ -61,7 +62,7 @@ def _heading(
     if (line := _build(step)) is not None:
         yield f"--   build: {line}"
     followers = {other.name: other for other in steps if other.because is not None}
-    for reader in _readers(name, relations):
+    for reader in _readers(".".join(stands), relations):
         follower = followers.get(reader.name)
         whose = "" if reader.published else ", not ours"
         what = f"; {follower.action}" if follower is not None else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from ledgerviews.sqltext import MODEL_SCHEMA, qualified_names, statement
@@ -9,6 +10,9 @@ from ledgerviews.sqltext import MODEL_SCHEMA, qualified_names, statement
 if TYPE_CHECKING:
     from .keys import Spec
     from .live import Live, Place, Registered, State
+
+_ATOMIC = re.compile(r"\A\s*BEGIN ATOMIC\s*|;\s*END\s*\Z")
+"""What is around the one statement of a function of single days."""
 
 
 def installed(after: Spec | None, live: Live, state: State, *, schema: str, settled: bool = False) -> Spec:
@@ -42,7 +46,11 @@ def installed(after: Spec | None, live: Live, state: State, *, schema: str, sett
     spec["reads"] = _published_reads(spec["definition"], live, state, schema)
     if there is not None:
         if there.day is not None:
-            spec |= {"day": there.day, "day_definition": there.day_definition, "sources": list(there.sources)}
+            spec |= {
+                "day": there.day,
+                "day_definition": _days(after if settled else None, live, there),
+                "sources": list(there.sources),
+            }
         if there.checks:
             spec["checks"] = there.checks
         spec |= {
@@ -51,6 +59,18 @@ def installed(after: Spec | None, live: Live, state: State, *, schema: str, sett
             if name in there.declared
         }
     return spec if after is None else _in_words_of(after, spec, settled=settled)
+
+
+def _days(after: Spec | None, live: Live, there: Registered) -> str | None:
+    """The SELECT of single days: as it was composed; as it is printed, where a column was renamed since."""
+    if live.days is None or there.printed_days is None or live.days in there.printed_days:
+        return there.day_definition
+    if after is not None and after.get("day_definition"):
+        return str(after["day_definition"])
+    text = _ATOMIC.sub("", live.days)
+    for number, argument in enumerate(("lo", "hi"), start=1):
+        text = re.sub(rf'"?\b{re.escape(f"{there.rollup}_days")}"?\.{argument}\b', f"${number}", text)
+    return statement(text)
 
 
 def _published_reads(text: str, live: Live, state: State, schema: str) -> list[str]:

@@ -119,21 +119,24 @@ def plan(differences: Sequence[Difference], relations: Iterable[Relation], *, sc
     """
     known = {relation.name: relation for relation in relations}
     changed = {_target(one, schema): one for one in differences}
-    own = {name: _own(name, one, known) for name, one in changed.items() if one.what != DROP}
+    stood = {name: _name(located(one.former or one.key, schema)) for name, one in changed.items()}
+    own = {name: _own(name, one, known.get(stood[name])) for name, one in changed.items() if one.what != DROP}
     gone = {name for name, one in changed.items() if one.what == DROP} | _former(differences, schema)
     _refuse_circles(changed, known)
+    # What reads a relation knows it by the name that it has until then.
+    standing = {stood[name]: step for name, step in own.items()}
     followers: dict[str, Step] = {}
     for name in _ordered(known):
         relation = known[name]
         if (name in own and own[name].action not in {METADATA, RENAMED}) or name in gone:
             continue
-        cause = next((read for read in sorted(relation.reads) if _moves(read, own, followers)), None)
+        cause = next((read for read in sorted(relation.reads) if _moves(read, standing, followers)), None)
         if cause is None or relation.kind == "function":
             continue
         # A view keeps on reading an object that is replaced in place, and is pointed at one that is swapped.
         step = _step(IN_PLACE if relation.kind == "view" else SWAPPED, relation, because=cause)
         if name in own:
-            own[name] = step
+            own[name] = standing[name] = step
         else:
             followers[name] = step
     steps = [*own.values()]
@@ -151,10 +154,9 @@ def compatible(before: Sequence[Column], after: Sequence[Column]) -> bool:
     return [one[:3] for one in after[: len(before)]] == [one[:3] for one in before]
 
 
-def _own(name: str, one: Difference, known: Mapping[str, Relation]) -> Step:
+def _own(name: str, one: Difference, relation: Relation | None) -> Step:
     spec = one.after or {}
     kind = spec["kind"]
-    relation = known.get(name)
     seconds = one.live.registered.seconds if one.live is not None and one.live.registered else None
     size = relation.source_bytes if relation is not None else None
     if kind == SOURCE:

@@ -7,6 +7,7 @@ the revision's own transaction: it builds beside what stands, and exchanges at t
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,8 @@ def _run(operations: Operations, operation: ReplaceOp) -> None:
     sent = _encoded(text, raw.info.encoding)
     for attempt in range(1, ATTEMPTS + 1):
         own = not bind.in_nested_transaction() and _begin_anew(raw)
+        if own and attempt > 1:
+            _outwait_scrubs(raw)
         try:
             raw.execute(sent)
         except psycopg.errors.SerializationFailure:
@@ -218,6 +221,18 @@ def _begin_anew(raw: psycopg.Connection) -> bool:
     # None of these takes a snapshot.
     raw.execute(sql.SQL("; ").join(begin))
     return True
+
+
+def _outwait_scrubs(raw: psycopg.Connection) -> None:
+    """Let scrubs end before the snapshot is taken; no refresh begins another one while its lock is held.
+
+    A scrub reads the state first and notes its work last. The lock is given back at once; a savepoint takes
+    no snapshot.
+    """
+    raw.execute("SAVEPOINT ledgerviews_scrubs")
+    with suppress(psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+        raw.execute("LOCK TABLE ledgerviews.relation_state IN ACCESS EXCLUSIVE MODE")
+    raw.execute("ROLLBACK TO SAVEPOINT ledgerviews_scrubs")
 
 
 _TRANSACTION = """

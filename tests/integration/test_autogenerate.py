@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -393,6 +395,99 @@ def test_a_model_is_renamed(application: Application, connect: Connect, empty_ur
     assert found == [("ledgerviews_replace", ("rename", "old_name", "new_name"))]
     assert (renamed, left) == ([(*oid[0], None)], [])
     assert rows(connection, "SELECT 'old_name'::regclass::oid") == oid
+
+
+def test_a_renamed_column_is_followed_there_and_back(
+    application: Application, connect: Connect, empty_url: str
+) -> None:
+    """The revision with the new names can be taken back, and then the rename; triggers know its name."""
+    connection = connect(empty_url)
+    connection.execute(
+        "CREATE TABLE public.sales (id integer, placed_at timestamptz, total numeric);"
+        "INSERT INTO public.sales VALUES (1, '2026-01-01', 10), (2, '2026-01-02', 20)"
+    )
+
+    def declare(day: str, total: str) -> None:
+        application.sources = {
+            "sales": {
+                "columns": {"id": "integer", day: "timestamptz", total: "number"},
+                "day": day,
+                "key": "id",
+                "day_rows": [f"ledgerviews.in_days(sales.{day}, lo, hi)"],
+            }
+        }
+        application.models["m"] = {
+            "kind": STORED,
+            "grain": ["day"],
+            "day": "day",
+            "columns": {"day": "Day.", "total": "Total."},
+            "sql": f"SELECT ledgerviews.utc_day(s.{day}) AS day, sum(s.{total}) AS total"
+            " FROM public.sales AS s GROUP BY 1",
+        }
+
+    application.tables, application.options = {}, {"tables": False}
+    declare("placed_at", "total")
+    application.change()
+    connection.execute("CALL ledgerviews.refresh()")
+    connection.execute("ALTER TABLE public.sales RENAME placed_at TO sold_at")
+    connection.execute("ALTER TABLE public.sales RENAME total TO amount")
+    declare("sold_at", "amount")
+
+    found = application.differs()
+    application.change()
+    left = application.differs()
+    connection.execute("SELECT ledgerviews.track('public.sales', 'none')")
+    connection.execute("SELECT ledgerviews.track('public.sales')")
+    application.downgrade()
+    after = rows(connection, "SELECT day::text, total FROM m ORDER BY day")
+    connection.execute("INSERT INTO public.sales VALUES (3, '2026-01-02', 5)")
+    connection.execute("CALL ledgerviews.refresh()")
+    refreshed = rows(connection, "SELECT day::text, total FROM m ORDER BY day")
+    connection.execute("ALTER TABLE public.sales RENAME sold_at TO placed_at")
+    connection.execute("ALTER TABLE public.sales RENAME amount TO total")
+    connection.execute("UPDATE alembic_version SET version_num = 'r1'")
+    (application.folder / "versions" / "r2_change_2.py").unlink()
+    declare("placed_at", "total")
+
+    assert found == [("ledgerviews_replace", ("change", "m", "definition"))]
+    assert left == []
+    assert after == [("2026-01-01", 10), ("2026-01-02", 20)]
+    assert refreshed == [("2026-01-01", 10), ("2026-01-02", 25)]
+    assert application.differs() == []
+
+
+def test_refreshes_one_after_the_other_do_not_starve_an_upgrade(
+    application: Application, connect: Connect, empty_url: str
+) -> None:
+    """The scrub of the one that went first is waited for, instead of met again at each attempt."""
+    model = {"kind": STORED, "grain": ["id"], "columns": {"id": "The id."}}
+    application.models = {"m": model | {"sql": "SELECT o.id FROM public.orders AS o"}}
+    application.change()
+    connection, refresher = connect(empty_url), connect(empty_url)
+    connection.execute("CALL ledgerviews.refresh()")
+    slow = "SELECT o.id FROM public.orders AS o WHERE pg_catalog.pg_sleep(1) IS NOT NULL"
+    application.models = {"m": model | {"sql": slow}}
+    application.revision()
+    ended = Event()
+
+    def refresh() -> None:
+        while not ended.is_set():
+            with refresher.transaction():
+                refresher.execute("LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE")
+            with refresher.transaction():
+                refresher.execute("SELECT FROM ledgerviews.relation_state")
+                ended.wait(0.5)
+                refresher.execute("UPDATE ledgerviews.relation_state SET scrubbed_at = pg_catalog.now()")
+
+    with ThreadPoolExecutor() as pool:
+        refreshing = pool.submit(refresh)
+        try:
+            application.upgrade()
+        finally:
+            ended.set()
+        refreshing.result()
+
+    assert application.differs() == []
 
 
 def test_a_removed_model_comes_back_with_its_rows(

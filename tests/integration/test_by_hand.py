@@ -6,16 +6,19 @@ import io
 import re
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
+from ledgerviews import revisions
 from ledgerviews.config import Settings
-from ledgerviews.errors import DriftError
+from ledgerviews.errors import DriftError, UsageError
 from ledgerviews.models import demo
 from ledgerviews.queries import query
-from ledgerviews.schema import commands
+from ledgerviews.refresh import sources
+from ledgerviews.schema import commands, statements
 from ledgerviews.schema.diff import Diff, diff, runner
 from ledgerviews.schema.engine_functions import functions
 from ledgerviews.schema.engine_look import altered
@@ -26,7 +29,6 @@ from tests.replacing import TABLES, open_shop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     Connect = Callable[[str], psycopg.Connection]
 
@@ -213,6 +215,51 @@ def test_triggers_that_are_gone_or_disabled_are_told_and_put_on_again(
     assert f"('ledgerviews_track_sources', '{EVENTS}: {amiss}')" in checked
     assert f'op.ledgerviews_track_sources(["{EVENTS}"])' in text
     team.require_mended()
+
+
+def test_two_newest_revisions_are_named_with_the_way_out(team: Team) -> None:
+    """Of two developers who each wrote one; and once they are joined, steps back are refused by name."""
+    folder = Path(str(team.settings.migrations)) / "versions"
+    (head,) = revisions.heads(str(team.settings.migrations))
+    for name in ("aa", "bb"):
+        (folder / f"{name}.py").write_text(
+            f'revision = "{name}"\ndown_revision = "{head}"\ndef upgrade(): pass\ndef downgrade(): pass\n',
+            encoding="utf-8",
+        )
+
+    with pytest.raises(UsageError, match=r"the newest: aa, bb\.") as caught:
+        commands.upgrade(team.settings)
+
+    assert "alembic merge heads" in str(caught.value)
+
+    (folder / "cc.py").write_text(
+        'revision = "cc"\ndown_revision = ("aa", "bb")\ndef upgrade(): pass\ndef downgrade(): pass\n',
+        encoding="utf-8",
+    )
+    commands.upgrade(team.settings)
+    with pytest.raises(UsageError, match="joins two") as walked:
+        commands.downgrade(team.settings, "-1")
+
+    assert "ledgerviews db history" in str(walked.value)
+
+
+@pytest.mark.parametrize("way", ["command", "revision"])
+def test_triggers_are_put_on_again_after_a_column_was_renamed(team: Team, way: str) -> None:
+    """By the name of now, which the registry learns then."""
+    team.connection.execute(
+        f"ALTER TABLE {EVENTS} RENAME created_at TO made_at;"
+        f" ALTER TABLE {EVENTS} DISABLE TRIGGER ledgerviews_insert".encode()
+    )
+
+    if way == "command":
+        sources.track(team.settings, [EVENTS], "closed days", attempts=100, progress=lambda _line: None)
+    else:
+        team.connection.execute(statements.track_sources([EVENTS], tracking="closed days").encode())
+
+    assert tracked(str(team.settings.database_url)) == {}
+    assert team.connection.execute(
+        "SELECT day_column FROM ledgerviews.source WHERE source = %s", [EVENTS]
+    ).fetchall() == [("made_at",)]
 
 
 def test_the_triggers_of_partitions_are_looked_at(empty_url: str, connect: Connect) -> None:

@@ -76,6 +76,21 @@ def test_a_pending_migration_is_told(installed_url: str, connect: Connect, run_c
     assert "A migration is pending" in told.stderr
 
 
+def test_a_database_ahead_of_the_package_is_told(
+    installed_url: str, connect: Connect, run_cli: pg.RunCli
+) -> None:
+    """No upgrade from here would help, so none is advised."""
+    connect(installed_url).execute("UPDATE ledgerviews.alembic_version SET version_num = 'later'")
+
+    told = run_cli("diff", url=installed_url)
+
+    assert told.returncode == 4
+    assert (
+        "The database is at revision later, which this package does not have; its newest is 0" in told.stderr
+    )
+    assert "db upgrade" not in told.stderr
+
+
 def test_what_was_restored_from_a_dump_is_no_difference(
     installed_url: str, connect: Connect, run_cli: pg.RunCli
 ) -> None:

@@ -17,6 +17,10 @@ BEGIN
             USING HINT = 'Run ledgerviews tracking install as a member of its owner.';
     END IF;
     IF v_own IS NOT NULL THEN
+        -- Since engine version 3.
+        IF pg_catalog.to_regprocedure('ledgerviews.follow_renames()') IS NOT NULL THEN
+            PERFORM ledgerviews.follow_renames();
+        END IF;
         PERFORM ledgerviews.track(v_own, {tracking});
     END IF;
 END

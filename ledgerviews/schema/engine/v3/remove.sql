@@ -26,6 +26,7 @@ DROP FUNCTION ledgerviews.refuse_uncarried(oid[]);
 DROP TABLE ledgerviews.released_object;
 DROP TABLE ledgerviews.released;
 DROP FUNCTION ledgerviews.swap(boolean, integer, integer, text[], text, text[]);
+DROP FUNCTION ledgerviews.follow_renames();
 DROP FUNCTION ledgerviews.exchange(boolean);
 DROP FUNCTION ledgerviews.drop_old(ledgerviews.member);
 DROP FUNCTION ledgerviews.settle();

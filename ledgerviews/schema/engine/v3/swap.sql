@@ -350,6 +350,32 @@ END
 $body$;
 COMMENT ON FUNCTION ledgerviews.rename(ledgerviews.staged) IS 'Rename a relation with its indexes and the parts of its rollup; what reads it follows.';
 
+CREATE FUNCTION ledgerviews.follow_renames() RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+UPDATE ledgerviews.source AS s
+SET day_column = COALESCE(r.day, s.day_column), key_column = COALESCE(r.key, s.key_column)
+FROM (
+    SELECT
+        o.source,
+        pg_catalog.max(a.attname::text) FILTER (WHERE f.proname = o.stem || '_day') AS day,
+        pg_catalog.max(a.attname::text) FILTER (WHERE f.proname = o.stem || '_link' AND o.key_column IS NOT NULL) AS key
+    FROM ledgerviews.source AS o
+    JOIN pg_catalog.pg_proc AS f
+        ON f.pronamespace = 'ledgerviews'::pg_catalog.regnamespace AND f.proname IN (o.stem || '_day', o.stem || '_link')
+    JOIN pg_catalog.pg_depend AS d
+        ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = f.oid
+        AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+        AND d.refobjid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', o.schema_name, o.table_name))
+    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+    GROUP BY o.source
+) AS r
+WHERE r.source = s.source AND (r.day <> s.day_column OR r.key <> s.key_column);
+END;
+COMMENT ON FUNCTION ledgerviews.follow_renames() IS
+'Note the names that the application gave the sources'' columns since: the atomic functions that read them follow, a trigger that is made anew needs them.';
+
 CREATE FUNCTION ledgerviews.swap(
     keep boolean DEFAULT false,
     wait_ms integer DEFAULT 50,
@@ -377,6 +403,7 @@ DECLARE
     v_circle_name text;
     v_circle_began timestamptz;
 BEGIN
+    PERFORM ledgerviews.follow_renames();
     FOR v_staged IN
         SELECT s.* FROM ledgerviews.staged AS s WHERE s.change <> 'drop' AND s.renamed_from IS NULL ORDER BY s.place
     LOOP
