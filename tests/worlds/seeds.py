@@ -1,3 +1,3 @@
 """Which seeds the suite runs."""
 
-FIXED = (1, 2, 3, 4, 5, 6)
+FIXED = (1, 2, 3, 4, 5, 6, 2103189021)

@@ -299,14 +299,19 @@ END
 $body$;
 COMMENT ON FUNCTION ledgerviews.clear_grants(regprocedure) IS 'Take away what PUBLIC and default privileges have on a new function.';
 
--- One row for each privilege; those that somebody else than the owner granted come after those that allow it.
-CREATE FUNCTION ledgerviews.grants(acl aclitem[], owner oid, target text) RETURNS TABLE (grantee text, statement text)
+-- One row for each privilege; those that somebody else than the owner granted come after those that allow it. Where
+-- somebody else may grant, too, by this ACL or by whole, that of the relation, the owner's are granted as the owner: for a
+-- member of both PostgreSQL would take either as the grantor.
+CREATE FUNCTION ledgerviews.grants(acl aclitem[], owner oid, target text, whole aclitem[] DEFAULT NULL)
+RETURNS TABLE (grantee text, statement text)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 SELECT
     g.grantee,
-    CASE WHEN a.grantor = owner THEN g.statement
+    CASE WHEN a.grantor = owner AND NOT EXISTS (
+            SELECT FROM pg_catalog.aclexplode(acl || whole) AS o WHERE o.is_grantable AND o.grantee <> owner
+        ) THEN g.statement
         ELSE pg_catalog.format('SELECT ledgerviews.run_as(%L, %L)', pg_catalog.pg_get_userbyid(a.grantor), g.statement) END AS statement
 FROM pg_catalog.aclexplode(acl) WITH ORDINALITY AS a (grantor, grantee, privilege_type, is_grantable, ordinality)
 CROSS JOIN LATERAL (
@@ -322,7 +327,7 @@ CROSS JOIN LATERAL (
 -- The ACL's own order is that in which the grants were made, so a grantor's right stands before its use.
 ORDER BY a.grantor <> owner, a.ordinality;
 END;
-COMMENT ON FUNCTION ledgerviews.grants(aclitem[], oid, text) IS 'The GRANT of each privilege in an ACL, on target.';
+COMMENT ON FUNCTION ledgerviews.grants(aclitem[], oid, text, aclitem[]) IS 'The GRANT of each privilege in an ACL, on target.';
 
 CREATE FUNCTION ledgerviews.captured(relation oid, schema text, name text)
 RETURNS TABLE (place integer, kind text, object text, columns text[], statement text)
@@ -601,7 +606,7 @@ part (phase, kind, object, columns, statement) AS (
     SELECT 64, 'grant', g.grantee, ARRAY[a.attname::text], g.statement
     FROM this AS t
     JOIN attribute AS a ON a.attrelid = t.oid
-    CROSS JOIN LATERAL ledgerviews.grants(a.attacl, t.relowner, pg_catalog.format(' (%s) ON %s', a.quoted, t.new)) AS g
+    CROSS JOIN LATERAL ledgerviews.grants(a.attacl, t.relowner, pg_catalog.format(' (%s) ON %s', a.quoted, t.new), t.relacl) AS g
 )
 
 SELECT (pg_catalog.row_number() OVER (ORDER BY p.phase, p.ordinality))::integer, p.kind, p.object, p.columns, p.statement

@@ -68,7 +68,7 @@ DROP TABLE ledgerviews.member;
 DROP TABLE ledgerviews.staged;
 DROP FUNCTION ledgerviews.captured_function(oid, text);
 DROP FUNCTION ledgerviews.captured(oid, text, text);
-DROP FUNCTION ledgerviews.grants(aclitem[], oid, text);
+DROP FUNCTION ledgerviews.grants(aclitem[], oid, text, aclitem[]);
 DROP FUNCTION ledgerviews.clear_grants(regprocedure);
 DROP FUNCTION ledgerviews.clear_grants(regclass);
 DROP FUNCTION ledgerviews.run_as(name, text);
