@@ -15,6 +15,7 @@ from typing import NoReturn
 import click
 
 from ledgerviews.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, LedgerviewsError
+from ledgerviews.streams import mend_streams
 
 _COMMANDS = {
     "run": ("run", "Copy to BigQuery what changed since the last export, exactly once."),
@@ -67,7 +68,7 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run a command and exit with its documented code (docs/export.md)."""
-    _open_streams()
+    mend_streams()
     signal.signal(signal.SIGTERM, _interrupt)
     if os.environ.get("LEDGERVIEWS_MODELS"):
         # A team's own package is found where the command is run.
@@ -100,13 +101,3 @@ def main(argv: list[str] | None = None) -> None:
 def _interrupt(_signal: int, _frame: object) -> NoReturn:
     """A cancelled CI job gets SIGTERM: end as on Ctrl-C, so that a run is written down as failed."""
     raise KeyboardInterrupt
-
-
-def _open_streams() -> None:
-    """Let what is printed never fail for want of a stream, or of a letter in its encoding."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
-        elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")

@@ -14,6 +14,7 @@ import click
 
 from ledgerviews import __version__
 from ledgerviews.errors import EXIT_FAILED, EXIT_INTERRUPTED, LedgerviewsError, UsageError
+from ledgerviews.streams import mend_streams
 
 _COMMANDS = {
     "refresh": (
@@ -72,7 +73,7 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run a command and exit with its documented code (docs/operations.md)."""
-    _mend_streams()
+    mend_streams()
     if os.environ.get("LEDGERVIEWS_MODELS"):
         # As Alembic, Celery and Django do: a team's own package is found where the command is run.
         sys.path.append(str(Path.cwd()))
@@ -95,16 +96,6 @@ def main(argv: list[str] | None = None) -> None:
         click.echo(f"ledgerviews: the output cannot be written: {exc.strerror}.", err=True)
         sys.exit(EXIT_FAILED)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _mend_streams() -> None:
-    """Print what a stream's encoding lacks as an escape, and nothing at all where a stream is closed."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
-        elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _require_text(arguments: list[str]) -> None:
