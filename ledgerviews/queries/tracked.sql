@@ -51,18 +51,5 @@ SELECT
 FROM ledgerviews.source AS s
 LEFT JOIN pg_catalog.pg_namespace AS n ON s.schema_name = n.nspname
 LEFT JOIN pg_catalog.pg_class AS t ON n.oid = t.relnamespace AND s.table_name = t.relname
-LEFT JOIN LATERAL (
-    SELECT
-        MAX(a.attname::text) FILTER (WHERE s.stem || '_day' = f.proname) AS day,
-        MAX(a.attname::text) FILTER (WHERE s.stem || '_link' = f.proname AND s.key_column IS NOT NULL) AS key
-    FROM pg_catalog.pg_proc AS f
-    INNER JOIN pg_catalog.pg_depend AS d
-        ON
-            d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND f.oid = d.objid
-            AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND t.oid = d.refobjid
-    INNER JOIN pg_catalog.pg_attribute AS a ON d.refobjid = a.attrelid AND d.refobjsubid = a.attnum
-    WHERE
-        f.pronamespace = 'ledgerviews'::pg_catalog.regnamespace
-        AND f.proname IN (s.stem || '_day', s.stem || '_link')
-) AS k ON TRUE
+LEFT JOIN ledgerviews.source_columns() AS k ON s.source = k.source
 ORDER BY s.parent IS NOT NULL, s.source;

@@ -350,31 +350,39 @@ END
 $body$;
 COMMENT ON FUNCTION ledgerviews.rename(ledgerviews.staged) IS 'Rename a relation with its indexes and the parts of its rollup; what reads it follows.';
 
+CREATE FUNCTION ledgerviews.source_columns() RETURNS TABLE (source text, day text, key text)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+SELECT
+    s.source,
+    pg_catalog.max(a.attname::text) FILTER (WHERE f.proname = s.stem || '_day') AS day,
+    pg_catalog.max(a.attname::text) FILTER (WHERE f.proname = s.stem || '_link' AND s.key_column IS NOT NULL) AS key
+FROM ledgerviews.source AS s
+JOIN pg_catalog.pg_namespace AS n ON n.nspname = s.schema_name
+JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = s.table_name
+JOIN pg_catalog.pg_proc AS f
+    ON f.pronamespace = 'ledgerviews'::pg_catalog.regnamespace AND f.proname IN (s.stem || '_day', s.stem || '_link')
+JOIN pg_catalog.pg_depend AS d
+    ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = f.oid
+    AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = c.oid
+JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+GROUP BY s.source;
+END;
+COMMENT ON FUNCTION ledgerviews.source_columns() IS
+'The columns that tell the day and the key of a source''s rows, by their names of now: atomic functions read one each, and follow.';
+
 CREATE FUNCTION ledgerviews.follow_renames() RETURNS void
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 UPDATE ledgerviews.source AS s
-SET day_column = COALESCE(r.day, s.day_column), key_column = COALESCE(r.key, s.key_column)
-FROM (
-    SELECT
-        o.source,
-        pg_catalog.max(a.attname::text) FILTER (WHERE f.proname = o.stem || '_day') AS day,
-        pg_catalog.max(a.attname::text) FILTER (WHERE f.proname = o.stem || '_link' AND o.key_column IS NOT NULL) AS key
-    FROM ledgerviews.source AS o
-    JOIN pg_catalog.pg_proc AS f
-        ON f.pronamespace = 'ledgerviews'::pg_catalog.regnamespace AND f.proname IN (o.stem || '_day', o.stem || '_link')
-    JOIN pg_catalog.pg_depend AS d
-        ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = f.oid
-        AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
-        AND d.refobjid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', o.schema_name, o.table_name))
-    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-    GROUP BY o.source
-) AS r
-WHERE r.source = s.source AND (r.day <> s.day_column OR r.key <> s.key_column);
+SET day_column = COALESCE(c.day, s.day_column), key_column = COALESCE(c.key, s.key_column)
+FROM ledgerviews.source_columns() AS c
+WHERE c.source = s.source AND (c.day <> s.day_column OR c.key <> s.key_column);
 END;
 COMMENT ON FUNCTION ledgerviews.follow_renames() IS
-'Note the names that the application gave the sources'' columns since: the atomic functions that read them follow, a trigger that is made anew needs them.';
+'Note the names that the application gave the sources'' columns since: a trigger that is made anew needs them.';
 
 CREATE FUNCTION ledgerviews.swap(
     keep boolean DEFAULT false,
