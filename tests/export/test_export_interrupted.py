@@ -177,31 +177,34 @@ def test_a_server_that_ends_idle_sessions_does_not_end_an_export(world: World) -
     assert world.there(TOTALS) == world.here(TOTALS)
 
 
-def test_an_interrupted_run_is_remembered_as_one(world: World) -> None:
-    """SIGTERM in the middle of a request: exit code 130, and the history says what it was."""
-    child: list[subprocess.Popen[str]] = []
+def _ended(world: World, command: str, *, at: Callable[[Seen], bool]) -> str:
+    """Send a command SIGTERM in the middle of such a request; what it tells as it leaves with 130."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "bq_export", command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env=world.environment(),
+        cwd=pg.ROOT,
+    )
 
     def end(seen: Seen) -> None:
-        if seen.method == "POST" and "/jobs" in seen.path and child[0].poll() is None:
-            child[0].send_signal(signal.SIGTERM)
+        if at(seen) and child.poll() is None:
+            child.send_signal(signal.SIGTERM)
             time.sleep(1)
 
     world.proxy.answer = end
-    child.append(
-        subprocess.Popen(
-            [sys.executable, "-m", "bq_export", "run"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            env=world.environment(),
-            cwd=pg.ROOT,
-        )
-    )
-    _, told = child[0].communicate(timeout=120)
+    _, told = child.communicate(timeout=120)
     world.proxy.answer = lambda _: None
+    assert child.returncode == 130, told
+    return told
 
-    assert child[0].returncode == 130, told
+
+def test_an_interrupted_run_is_remembered_as_one(world: World) -> None:
+    """SIGTERM in the middle of a request: exit code 130, and the history says what it was."""
+    _ended(world, "run", at=lambda seen: seen.method == "POST" and "/jobs" in seen.path)
+
     assert world.sql("SELECT state, error FROM ledgerviews.export_run") == [("failed", "interrupted")]
     world.run()
     assert world.there(DAILY) == world.here(DAILY)
@@ -211,27 +214,5 @@ def test_an_interrupted_run_is_remembered_as_one(world: World) -> None:
 def test_whatever_is_asked_to_end_says_that_it_was(world: World, command: str) -> None:
     """SIGTERM ends the commands that send nothing as it ends a run: exit code 130, and a line."""
     world.run()
-    child: list[subprocess.Popen[str]] = []
 
-    def end(_: Seen) -> None:
-        if child[0].poll() is None:
-            child[0].send_signal(signal.SIGTERM)
-            time.sleep(1)
-
-    child.append(
-        subprocess.Popen(
-            [sys.executable, "-m", "bq_export", command],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            env=world.environment(),
-            cwd=pg.ROOT,
-        )
-    )
-    world.proxy.answer = end
-    _, told = child[0].communicate(timeout=120)
-    world.proxy.answer = lambda _: None
-
-    assert child[0].returncode == 130, told
-    assert "bq-export: interrupted" in told
+    assert "bq-export: interrupted" in _ended(world, command, at=lambda _: True)
