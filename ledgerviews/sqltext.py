@@ -37,6 +37,7 @@ _TOKEN = re.compile(
 _BLOCK_EDGE = re.compile(r"/\*|\*/")
 _FOLDED = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _QUALIFIED = 2
+_SIMPLE = re.compile(r"[a-z_][a-z0-9_]*")
 
 
 class _Token(NamedTuple):
@@ -188,6 +189,11 @@ def _folded(name: str) -> str:
     if opening < 0:
         return name.translate(_FOLDED)
     return name[opening + 1 : -1].replace('""', '"')
+
+
+def identifier(name: str) -> str:
+    """A name as PostgreSQL prints it, but for the words of SQL: in quotes where it is no simple one."""
+    return name if _SIMPLE.fullmatch(name) else _quoted(name)
 
 
 def _quoted(identifier: str) -> str:

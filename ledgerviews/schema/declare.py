@@ -17,10 +17,11 @@ from .compare import differences, in_question, printed_standing
 from .engine_look import altered
 from .engine_versions import LATEST
 from .live import NEEDED_ENGINE, conditions, read
-from .normal import normalized, syntax_error
+from .normal import normalized
 from .pointing import in_file
 from .role_look import missing_roles
 from .specs import declared
+from .sql_errors import syntax_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -182,6 +183,6 @@ def _in_words_of_postgresql(run: Run, exc: UnreadableError, catalog: Catalog | N
         return exc
     return DeclarationError(
         f"The SQL of {exc.name} cannot be read: {found.error}.",
-        shown=() if found.at is None else in_file(catalog, exc.name, found.part, found.at, exc.text),
+        shown=() if found.at is None else in_file(catalog, exc.name, "definition", found.at, exc.text),
         hint=f"Mend it in {exc.name}.sql.",
     )

@@ -9,7 +9,7 @@ from ledgerviews.queries import query
 
 from . import engine_versions
 from .engine_functions import differing, functions
-from .normal import is_about_the_text
+from .sql_errors import is_about_the_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

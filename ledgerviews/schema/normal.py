@@ -14,24 +14,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from psycopg import sql
 
 from ledgerviews.queries import query
-from ledgerviews.sqltext import MODEL_SCHEMA, moved, statement, unmoved
+from ledgerviews.sqltext import MODEL_SCHEMA, identifier, moved, statement, unmoved
 
 from .incremental import rollup_name
 from .keys import Spec, located, split_index
 from .live import Column
+from .sql_errors import is_about_the_text, message, position, sqlstate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .live import Run
 
-SYNTAX = "42601"
-_READ_ONLY = "25006"
 _OURS = "SET LOCAL search_path = pg_catalog, pg_temp"
 # A relation without an alias is its columns' qualifier, too; a second one in a query gets a number.
 _NAME = re.compile(r'"(?P<name>ledgerviews:\d+)(?P<number>_\d+)?"(?P<dot>\.)?')
 _AGAIN = ":again"
-_SIMPLE = re.compile(r"[a-z_][a-z0-9_]*")
 _IDENTIFIER = r'(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)'
 # schema.name name: such a thing stands in FROM only, for a column's own has AS before it. Literals and quoted
 # names are passed over as a whole.
@@ -120,26 +118,6 @@ def normalized(
         run("ROLLBACK TO SAVEPOINT ledgerviews_compare", None)
 
 
-def syntax_error(run: Run, text: str) -> Normal | None:
-    """What PostgreSQL says of a SELECT that it cannot read; None where it can."""
-    begin = "CREATE TEMPORARY VIEW pg_temp.ledgerviews_read AS\n"
-    run("SAVEPOINT ledgerviews_read", None)
-    try:
-        run(begin + text, None)
-    except Exception as exc:
-        state = _sqlstate(exc) or ""
-        if state != SYNTAX and (is_about_the_text(exc) or state == _READ_ONLY):
-            return None
-        if state != SYNTAX:
-            raise
-        position = _position(exc)
-        at = None if position is None else min(max(position - len(begin), 0), len(text))
-        return Normal(error=_message(exc), sqlstate=SYNTAX, at=at)
-    finally:
-        run("ROLLBACK TO SAVEPOINT ledgerviews_read", None)
-    return None
-
-
 def plain(printed: str | None) -> str | None:
     """What PostgreSQL printed, without the aliases that only repeat a relation's name."""
     return None if printed is None else _REPEATED.sub(lambda found: found[1] or found[0], printed)
@@ -193,7 +171,7 @@ class _Maker:
             for read in reads:
                 self._made[read].shown = False
             self._errors[key] = Normal(
-                error=_message(exc), sqlstate=_sqlstate(exc), part=self._sent[0], at=self._at(key, exc)
+                error=message(exc), sqlstate=sqlstate(exc), part=self._sent[0], at=self._at(key, exc)
             )
         else:
             self._made[key] = made
@@ -208,8 +186,7 @@ class _Maker:
         def one(found: re.Match[str]) -> str:
             whole, bare = ours[found["name"]]
             if found["number"]:
-                numbered = self._made[names[found["name"]]].name + found["number"]
-                bare = whole = numbered if _SIMPLE.fullmatch(numbered) else _quoted(numbered)
+                bare = whole = identifier(self._made[names[found["name"]]].name + found["number"])
             return f"{bare}." if found["dot"] else whole
 
         def named(text: str | None) -> str | None:
@@ -301,11 +278,11 @@ class _Maker:
     def _at(self, key: str, exc: Exception) -> int | None:
         """Where PostgreSQL points at in a part of the spec, which begins on the statement's second line."""
         part, sent = self._sent
-        position = _position(exc)
-        if part == "indexes" or position is None:
+        found = position(exc)
+        if part == "indexes" or found is None:
             return None
         text = statement(self._specs[key][part])
-        return min(unmoved(text, self._moves(key), max(position - sent.index("\n") - 1, 0)), len(text))
+        return min(unmoved(text, self._moves(key), max(found - sent.index("\n") - 1, 0)), len(text))
 
     def _index(self, made: _Made, spec: Spec) -> None:
         """The declared indexes, on a table of the same columns."""
@@ -325,31 +302,6 @@ class _Maker:
         old, new = (made.unique, made.name) if shown else (made.name, made.unique)
         self._run(f"ALTER VIEW {_temporary(old)} RENAME TO {_quoted(new)}", None)
         made.shown = shown
-
-
-# Syntax and names, values, features that are not there, what depends on something else, a full nesting.
-_TEXT_IS_WRONG = frozenset({"42", "22", "0A", "2B", "54", "3F", "21"})
-
-
-def is_about_the_text(exc: Exception) -> bool:
-    """Whether an error of psycopg or psycopg2 says that a statement cannot be run as it is written."""
-    state = _sqlstate(exc)
-    return state is not None and state[:2] in _TEXT_IS_WRONG
-
-
-def _sqlstate(exc: Exception) -> str | None:
-    """The code of psycopg's and psycopg2's errors."""
-    return getattr(exc, "sqlstate", None) or getattr(exc, "pgcode", None)
-
-
-def _message(exc: Any) -> str:
-    return str(getattr(getattr(exc, "diag", None), "message_primary", None) or exc)
-
-
-def _position(exc: Any) -> int | None:
-    """Where in the statement PostgreSQL points at, from 0."""
-    position = getattr(getattr(exc, "diag", None), "statement_position", None)
-    return int(position) - 1 if position else None
 
 
 def _read_columns(found: str | None) -> frozenset[ReadColumn]:

@@ -10,9 +10,9 @@ from ledgerviews.sqltext import qualified_names, statement
 from .compare import DROP
 from .engine_versions import SCHEMA
 from .keys import SOURCE
-from .normal import SYNTAX
 from .pointing import in_file
 from .specs import still_read
+from .sql_errors import SYNTAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

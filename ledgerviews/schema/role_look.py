@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING
 
-from psycopg import sql
-
 from ledgerviews.queries import query
+from ledgerviews.sqltext import identifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
     from .live import Run
 
 _EVERYBODY = "public"
-_SIMPLE = re.compile(r"[a-z_][a-z0-9_]*")
 
 
 def missing_roles(run: Run, differences: Iterable[Difference]) -> dict[str, tuple[str, ...]]:
@@ -39,13 +36,9 @@ def in_words(missing: Mapping[str, Sequence[str]]) -> list[str]:
     """A line on each, with what to do."""
     return [
         f"There is no role {role}, which is declared for {', '.join(keys)}: the upgrade stops there."
-        f" Run CREATE ROLE {_written(role)} before it, or take it out of what is declared."
+        f" Run CREATE ROLE {identifier(role)} before it, or take it out of what is declared."
         for role, keys in missing.items()
     ]
-
-
-def _written(role: str) -> str:
-    return role if _SIMPLE.fullmatch(role) else sql.Identifier(role).as_string(None)
 
 
 def _declared(one: Difference) -> set[str]:
