@@ -44,6 +44,7 @@ _BQ_FORMAT = {
     "json": ["--source_format=NEWLINE_DELIMITED_JSON"],
 }
 MANIFEST = "manifest.json"
+_PART = ".bq-export-part-"  # before the name of a file that is not whole yet; nobody else's begins so
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,8 @@ def write_files(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder):
+            for part in folder.glob(f"{_PART}*"):  # of a run that was killed
+                part.unlink()
             return at_one_moment(settings, write, progress=progress)
     except OSError as exc:
         raise unwritten(Path(exc.filename or folder), exc) from exc
@@ -118,7 +121,7 @@ def _written(
     """Write one relation's file, which is there whole or not at all."""
     misfits = count_misfits(snapshot, relation)
     final = folder / f"{relation.name}.{_SUFFIX[kind]}"
-    part = final.with_name(f".{final.name}.part")
+    part = final.with_name(f"{_PART}{final.name}")
     try:
         done = extract(snapshot, relation, part, sink=SINKS[kind], hashed=True, progress=progress)
         part.replace(final)
@@ -171,7 +174,7 @@ def _bq_schema(relation: Relation) -> list[dict[str, Any]]:
 
 
 def _write(path: Path, content: Any) -> None:
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f"{_PART}{path.name}")
     try:
         part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         part.replace(path)

@@ -332,7 +332,7 @@ def test_a_full_disk_is_told_with_its_file(shop_url: str, tmp_path: Path) -> Non
         )
 
         assert done.returncode == 6, done.stderr
-        assert f"Cannot write {tmp_path}/.mart_orders_daily." in done.stderr
+        assert f"Cannot write {tmp_path}/.bq-export-part-mart_orders_daily." in done.stderr
         assert "File too large" in done.stderr
         assert "Traceback" not in done.stderr
         assert list(tmp_path.iterdir()) == []

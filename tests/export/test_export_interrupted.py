@@ -47,9 +47,9 @@ def _reading(connection: psycopg.Connection, child: subprocess.Popen[str]) -> in
     raise AssertionError("nothing is read")
 
 
-def _files(url: str, folder: Path) -> subprocess.Popen[str]:
+def _files(url: str, folder: Path, name: str = TOTALS, kind: str = "parquet") -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "bq_export", "files", TOTALS, "--to", str(folder)],
+        [sys.executable, "-m", "bq_export", "files", name, "--to", str(folder), "--format", kind],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -100,6 +100,27 @@ def test_a_signal_ends_what_a_silent_server_keeps_waiting(
     assert child.returncode == 130, told
     assert "bq-export: interrupted" in told
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_killed_files_left_goes_with_any_later_run(
+    shop_url: str, tmp_path: Path, connect: Callable[[str], psycopg.Connection]
+) -> None:
+    """SIGKILL leaves a hidden part; the next run in the folder removes it, of whatever relation and format."""
+    connection = connect(shop_url)
+    connection.execute(_SLOW)
+    other = tmp_path / ".mart_totals.csv.part"
+    other.touch()
+    with _files(shop_url, tmp_path) as child:
+        _reading(connection, child)
+        child.kill()
+    assert len(list(tmp_path.iterdir())) == 2
+
+    with _files(shop_url, tmp_path, DAILY, "csv") as child:
+        _, told = child.communicate(timeout=60)
+
+    assert child.returncode == 0, told
+    written = {f"{DAILY}.csv", f"{DAILY}.schema.json", "manifest.json"}
+    assert {one.name for one in tmp_path.iterdir()} == {other.name, *written}
 
 
 @contextmanager
