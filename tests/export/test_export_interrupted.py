@@ -105,7 +105,7 @@ def test_a_signal_ends_what_a_silent_server_keeps_waiting(
 def test_what_killed_files_left_goes_with_any_later_run(
     shop_url: str, tmp_path: Path, connect: Callable[[str], psycopg.Connection]
 ) -> None:
-    """SIGKILL leaves a hidden part; the next run in the folder removes it, of whatever relation and format."""
+    """SIGKILL leaves a hidden part; the next run in the folder removes it, of any relation and format."""
     connection = connect(shop_url)
     connection.execute(_SLOW)
     other = tmp_path / ".mart_totals.csv.part"
