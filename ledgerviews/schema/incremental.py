@@ -130,6 +130,7 @@ def create_source(  # noqa: PLR0913 (the frozen form of a declaration)
     if parent is not None:
         names |= {
             "parent": sql.Identifier(parent.schema, parent.name),
+            "parent_source": sql.Literal(f"{parent.schema}.{parent.name}"),
             "parent_key": sql.Identifier(parent.key),
             "parent_day": sql.Identifier(parent.day),
             "parent_change": _ours(f"{stem(parent.schema, parent.name)}_change"),

@@ -51,6 +51,11 @@ def forgets_orphans(connection: psycopg.Connection) -> None:
     rewrite(connection, _FEEDBACK_CHANGED, ("(p.id = o.key) AND", "false AND"))
 
 
+def seeks_parents_in_the_log_only(connection: psycopg.Connection) -> None:
+    """Feedback whose event came on an open day, which no log tells, still counts on its own day."""
+    rewrite(connection, _FEEDBACK_CHANGED, ("min(t.open_from)", "NULL::date"))
+
+
 def ignores_keys_that_are_gone(connection: psycopg.Connection) -> None:
     """Feedback whose event went away is not counted on its own day."""
     rewrite(connection, _FEEDBACK_CHANGED, ("(c.key IS NOT NULL)", "false"))
@@ -149,6 +154,7 @@ MUTANTS = (
     Mutant(mutate=logs_new_days_only, seed=5),
     Mutant(mutate=resolves_the_day_in_the_trigger, seed=9),
     Mutant(mutate=forgets_orphans, seed=9),
+    Mutant(mutate=seeks_parents_in_the_log_only, seed=9),
     Mutant(mutate=ignores_keys_that_are_gone, seed=9),
     Mutant(mutate=ignores_running_transactions, seed=5),
     Mutant(mutate=trusts_triggers, seed=5),

@@ -116,6 +116,12 @@ def exact(session: psycopg.Connection, run_id: int) -> bool:
 # What changed ---------------------------------------------------------------------------------------------
 
 
+def remembered(session: psycopg.Connection) -> list[str]:
+    """The days of the answers that are remembered as having no event."""
+    rows = session.execute("SELECT day::text FROM ledgerviews.suggestion_feedback_orphan ORDER BY day").fetchall()
+    return [day for (day,) in rows]
+
+
 def test_a_late_answer_changes_the_day_of_its_event(connection: psycopg.Connection) -> None:
     """An answer of today to an event of March changes March, by one recomputed day in one mart."""
     answer(connection, event=2, at="2026-06-01 00:00")
@@ -208,6 +214,38 @@ def test_an_orphan_of_long_ago_is_adopted_by_an_event_of_today(connection: psyco
     assert connection.execute(
         f"SELECT count(*) FROM public.{FEEDBACK} WHERE created_date = '2026-01-01'"
     ).fetchone() == (0,)
+
+
+@pytest.mark.parametrize("tracking", ["closed days", "every write"])
+def test_only_orphans_that_stand_are_remembered(connection: psycopg.Connection, tracking: str) -> None:
+    """An answer that went with its event, or was deleted, moved or given an event later, is not remembered."""
+    histories.lift_constraints(connection)
+    connection.execute("SELECT ledgerviews.track(ARRAY[%s, 'public.suggestion_feedback'], %s)", [EVENTS, tracking])
+    refresh(connection)
+    connection.execute(
+        "DELETE FROM public.suggestion_feedback USING public.suggestion_events AS e WHERE event_id = e.id"
+    )
+    connection.execute("DELETE FROM public.suggestion_events")
+    together = exact(connection, refresh(connection))
+    after_both = remembered(connection)
+    for number in (60, 61, 62, 63):
+        answer(connection, event=number, at=f"2026-02-0{number - 59} 10:00")
+    orphaned = exact(connection, refresh(connection))
+    four = remembered(connection)
+    connection.execute("DELETE FROM public.suggestion_feedback WHERE event_id = %s", [uuid_of(60)])
+    connection.execute(
+        "UPDATE public.suggestion_feedback SET created_at = '2026-06-06 UTC' WHERE event_id = %s", [uuid_of(61)]
+    )
+    connection.execute(
+        "INSERT INTO public.suggestion_events (id, txn_id, candidates, mode) VALUES (%s, 8, '[]', 'auto')",
+        [uuid_of(62)],
+    )
+    left = exact(connection, refresh(connection))
+
+    assert (together, orphaned, left) == (True,) * 3
+    assert after_both == []
+    assert four == ["2026-02-01", "2026-02-02", "2026-02-03", "2026-02-04"]
+    assert remembered(connection) == ["2026-02-04", "2026-06-06"]
 
 
 def test_what_commits_late_is_not_missed(

@@ -1,6 +1,7 @@
 -- Empty the log of a child and tell the days. A row counts on the day of its parent where there is one, else on
 -- its own; both are told where that may have changed. $1: nothing before is known, so only the memory of orphans
--- is made anew.
+-- is made anew. An orphan is remembered as long as its row stands; of the parents that may have come for one only
+-- the days are looked at that have a line in the log or are open, so that what is remembered costs nothing by itself.
 CREATE FUNCTION {changed}(fresh boolean) RETURNS TABLE (source text, day date)
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp BEGIN ATOMIC
 WITH taken AS (
@@ -22,8 +23,16 @@ left_behind AS (
     FROM gone AS g
     JOIN {table} AS t ON t.{key} = g.key
 ),
+written AS (
+    SELECT c.day AS lo, c.day + 1 AS hi FROM {parent_change} AS c
+    UNION
+    SELECT pg_catalog.min(t.open_from), date '10000-01-01' FROM ledgerviews.relation_state AS t
+    WHERE EXISTS (SELECT FROM ledgerviews.source AS s WHERE s.source = {parent_source} AND s.tracking = 'closed days')
+),
 orphaned AS (
-    SELECT l.key, l.day FROM linked AS l WHERE l.key IS NOT NULL AND NOT l.found
+    SELECT l.key, l.day FROM linked AS l
+    WHERE l.key IS NOT NULL AND NOT l.found
+        AND EXISTS (SELECT FROM {table} AS t WHERE t.{key} = l.key AND ledgerviews.utc_day(t.{day}) = l.day)
     UNION
     SELECT b.key, b.day FROM left_behind AS b
     WHERE NOT EXISTS (SELECT FROM {parent} AS p WHERE p.{parent_key} = b.key)
@@ -34,8 +43,16 @@ orphaned AS (
 forgotten AS (
     DELETE FROM {orphan} AS o WHERE $1
 ),
+removed AS (
+    DELETE FROM {orphan} AS o USING linked AS l
+    WHERE o.key = l.key AND o.day = l.day AND NOT l.found
+        AND NOT EXISTS (SELECT FROM {table} AS t WHERE t.{key} = l.key AND ledgerviews.utc_day(t.{day}) = l.day)
+),
 adopted AS (
-    DELETE FROM {orphan} AS o USING {parent} AS p WHERE p.{parent_key} = o.key AND NOT $1 RETURNING o.day
+    DELETE FROM {orphan} AS o USING {parent} AS p, written AS w
+    WHERE p.{parent_key} = o.key AND ledgerviews.in_days(p.{parent_day}, w.lo, w.hi) AND NOT $1
+        AND EXISTS (SELECT FROM {orphan})
+    RETURNING o.day
 ),
 noted AS (
     INSERT INTO {orphan} (key, day)
