@@ -118,7 +118,9 @@ def exact(session: psycopg.Connection, run_id: int) -> bool:
 
 def remembered(session: psycopg.Connection) -> list[str]:
     """The days of the answers that are remembered as having no event."""
-    rows = session.execute("SELECT day::text FROM ledgerviews.suggestion_feedback_orphan ORDER BY day").fetchall()
+    rows = session.execute(
+        "SELECT day::text FROM ledgerviews.suggestion_feedback_orphan ORDER BY day"
+    ).fetchall()
     return [day for (day,) in rows]
 
 
@@ -218,9 +220,11 @@ def test_an_orphan_of_long_ago_is_adopted_by_an_event_of_today(connection: psyco
 
 @pytest.mark.parametrize("tracking", ["closed days", "every write"])
 def test_only_orphans_that_stand_are_remembered(connection: psycopg.Connection, tracking: str) -> None:
-    """An answer that went with its event, or was deleted, moved or given an event later, is not remembered."""
+    """An answer that went with its event, was deleted, moved or given an event, is not remembered any more."""
     histories.lift_constraints(connection)
-    connection.execute("SELECT ledgerviews.track(ARRAY[%s, 'public.suggestion_feedback'], %s)", [EVENTS, tracking])
+    connection.execute(
+        "SELECT ledgerviews.track(ARRAY[%s, 'public.suggestion_feedback'], %s)", [EVENTS, tracking]
+    )
     refresh(connection)
     connection.execute(
         "DELETE FROM public.suggestion_feedback USING public.suggestion_events AS e WHERE event_id = e.id"
@@ -234,7 +238,8 @@ def test_only_orphans_that_stand_are_remembered(connection: psycopg.Connection, 
     four = remembered(connection)
     connection.execute("DELETE FROM public.suggestion_feedback WHERE event_id = %s", [uuid_of(60)])
     connection.execute(
-        "UPDATE public.suggestion_feedback SET created_at = '2026-06-06 UTC' WHERE event_id = %s", [uuid_of(61)]
+        "UPDATE public.suggestion_feedback SET created_at = '2026-06-06 UTC' WHERE event_id = %s",
+        [uuid_of(61)],
     )
     connection.execute(
         "INSERT INTO public.suggestion_events (id, txn_id, candidates, mode) VALUES (%s, 8, '[]', 'auto')",
