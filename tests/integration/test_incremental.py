@@ -220,7 +220,7 @@ def test_an_orphan_of_long_ago_is_adopted_by_an_event_of_today(connection: psyco
 
 @pytest.mark.parametrize("tracking", ["closed days", "every write"])
 def test_only_orphans_that_stand_are_remembered(connection: psycopg.Connection, tracking: str) -> None:
-    """An answer that went with its event, was deleted, moved or given an event, is not remembered any more."""
+    """An answer that went with its event, was deleted, moved or given an event is remembered no more."""
     histories.lift_constraints(connection)
     connection.execute(
         "SELECT ledgerviews.track(ARRAY[%s, 'public.suggestion_feedback'], %s)", [EVENTS, tracking]
