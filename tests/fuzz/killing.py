@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, LiteralString
 
 import psycopg
@@ -240,10 +241,22 @@ def _wait(condition: Callable[[], bool], otherwise: str) -> None:
 def end_server(postmaster: int, backend: int) -> None:
     """End a server in the middle of what a backend does: with no chance to write anything, as in a power cut.
 
-    A backend outlives its postmaster's SIGKILL until it next waits, so it gets its own.
+    Any other process outlives its postmaster's SIGKILL until it next waits, so each gets its own.
     """
-    for pid in (backend, postmaster):
+    for pid in (backend, postmaster, *_children(postmaster)):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     with suppress(ChildProcessError):  # not started by this process
         os.waitpid(postmaster, 0)
+
+
+def _children(parent: int) -> list[int]:
+    """The processes that a process started and that live."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # The name in parentheses may hold anything; state and parent follow it.
+            _, _, rest = stat.read_text(encoding="ascii", errors="replace").rpartition(")")
+            if int(rest.split()[1]) == parent:
+                found.append(int(stat.parent.name))
+    return found
