@@ -144,3 +144,8 @@ def same_indexes(name: str, spec: Spec, live: Live) -> bool:
     return not wanted or (
         set(wanted) <= set(were) and all(declared_index(name, one) in standing for one in wanted)
     )
+
+
+def same_options(spec: Spec, live: Live) -> bool:
+    """Whether all declared options stand."""
+    return not _options_differ({}, spec.get("options", {}), live.options)

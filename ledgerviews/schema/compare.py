@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ledgerviews.errors import DeclarationError, DriftError
 
-from .aspects import aspects_of, same_indexes, same_text
+from .aspects import aspects_of, same_indexes, same_options, same_text
 from .installed import installed
 from .keys import SOURCE, Spec, located
 from .specs import ordered
@@ -65,7 +65,12 @@ def in_question(specs: Mapping[str, Spec], state: State, *, schema: str) -> dict
         place = _place(key, spec, state, schema)
         live = state.relations.get(place)
         stands = live is not None and live.kind == spec["kind"]
-        settled = live is not None and same_text(spec, live) and same_indexes(place[1], spec, live)
+        settled = (
+            live is not None
+            and same_text(spec, live)
+            and same_indexes(place[1], spec, live)
+            and same_options(spec, live)
+        )
         if stands and settled and not any(read in found for read in spec.get("reads", ())):
             continue
         found[key] = spec
@@ -115,6 +120,7 @@ def differences(
         after = {name: value for name, value in spec.items() if name != "renamed_from"}
         normal = normals.get(key)
         _require_columns(key, after, _given(after, live, normal))
+        _require_date(key, after, normal)
         if live is None or live.kind is None:
             found.append(Difference(key=key, what=CREATE, after=after, live=live, normal=normal))
             continue
@@ -233,6 +239,19 @@ def _require_columns(key: str, spec: Spec, given: Sequence[str] | None) -> None:
             f" {', '.join(given)}.",
             hint=f"Declare them in {key}.py in that order, or have {key}.sql give them in the other.",
         )
+
+
+def _require_date(key: str, spec: Spec, normal: Normal | None) -> None:
+    """Raise DeclarationError where the column of a model's day is of no type that has days only."""
+    day = spec.get("day")
+    for column in normal.columns if normal is not None else ():
+        # Types that are not PostgreSQL's own have their schema; one may well be a domain over date.
+        if column.name == day and column.type != "date" and "." not in column.type:
+            raise DeclarationError(
+                f"The day of model {key} is its column {day}, which is of type {column.type}.",
+                hint=f"Have {key}.sql give a date, as ledgerviews.utc_day(…) does, or declare no day in"
+                f" {key}.py.",
+            )
 
 
 def _source(key: str, spec: Spec, state: State) -> list[Difference]:

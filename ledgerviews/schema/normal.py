@@ -61,7 +61,7 @@ class Normal:
         indexes: the declared indexes, in their order.
         error: why it cannot be created.
         sqlstate: PostgreSQL's code for that.
-        part: the part of the spec that is to blame: definition, day_definition or indexes.
+        part: the part of the spec that is to blame: definition, day_definition, indexes or options.
         at: the position in it, from 0; None where nobody knows it.
         reads: the columns of tables that it reads, as schema, table and column, None for no one of them.
         reads_days: those of the function of single days.
@@ -86,6 +86,7 @@ class _Made:
     name: str
     unique: str
     shown: bool = True
+    table: bool = False
     indexes: list[str] = field(default_factory=list)
 
 
@@ -160,6 +161,7 @@ class _Maker:
                     f"{self._text(key, 'day_definition')};\nEND",
                 )
             self._index(made, spec)
+            self._set_options(made, spec)
             self._run(_OURS, None)
             self._rename(made, shown=False)
             for read in reads:
@@ -279,7 +281,7 @@ class _Maker:
         """Where PostgreSQL points at in a part of the spec, which begins on the statement's second line."""
         part, sent = self._sent
         found = position(exc)
-        if part == "indexes" or found is None:
+        if part in {"indexes", "options"} or found is None:
             return None
         text = statement(self._specs[key][part])
         return min(unmoved(text, self._moves(key), max(found - sent.index("\n") - 1, 0)), len(text))
@@ -288,13 +290,31 @@ class _Maker:
         """The declared indexes, on a table of the same columns."""
         if not spec.get("indexes"):
             return
-        table = f"{made.unique}:rows"
-        self._run(f"CREATE TEMPORARY TABLE {_quoted(table)} (LIKE {_temporary(made.name)})", None)
+        table = self._rows(made)
         for number, index in enumerate(spec["indexes"]):
             name = f"{made.unique}:{number}"
             unique, rest = split_index(index)
             self._send("indexes", f"CREATE {unique}INDEX {_quoted(name)} ON {_temporary(table)} {rest}")
             made.indexes.append(name)
+
+    def _set_options(self, made: _Made, spec: Spec) -> None:
+        """The declared options: of a view on it, of a materialized view on a table of the same columns."""
+        if not spec.get("options"):
+            return
+        given = sql.SQL(", ").join(
+            sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(str(value)))
+            for name, value in spec["options"].items()
+        )
+        kind, name = ("VIEW", made.name) if spec["kind"] == "view" else ("TABLE", self._rows(made))
+        self._send("options", f"ALTER {kind} {_temporary(name)} SET ({given.as_string(None)})")
+
+    def _rows(self, made: _Made) -> str:
+        """A table of the same columns."""
+        table = f"{made.unique}:rows"
+        if not made.table:
+            self._run(f"CREATE TEMPORARY TABLE {_quoted(table)} (LIKE {_temporary(made.name)})", None)
+            made.table = True
+        return table
 
     def _rename(self, made: _Made, *, shown: bool) -> None:
         if made.shown == shown:

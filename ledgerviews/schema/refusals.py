@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 _NOT_ALLOWED = "42501"
 """Whoever writes the revision may do less than who runs it."""
 _NO_COLUMN = "42703"
+_IN_PYTHON = {"indexes", "options"}
 _PARTS = {
     "definition": "",
     "day_definition": " (in its SELECT of single days)",
     "indexes": " (in its indexes)",
+    "options": " (in its options)",
 }
 
 
@@ -76,7 +78,7 @@ def mend(catalog: Catalog | None, one: Difference) -> str:
         return "Declare it among the columns of its source in sources.py, which are all that single days read"
     if catalog is None or one.key not in catalog.models:
         return "Mend it"
-    return f"Mend it in {one.key}{'.py' if normal is not None and normal.part == 'indexes' else '.sql'}"
+    return f"Mend it in {one.key}{'.py' if normal is not None and normal.part in _IN_PYTHON else '.sql'}"
 
 
 def shown(catalog: Catalog | None, one: Difference) -> Sequence[str]:

@@ -405,3 +405,48 @@ def test_a_missing_role_is_told_and_the_revision_written(
         " Run CREATE ROLE lv_nobody before it, or take it out of what is declared."
     )
     assert "op.ledgerviews_replace(" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("daily", {"fillfactr": "70"}, 'unrecognized parameter "fillfactr" (in its options)'),
+        ("kpis", {"fillfactor": "7"}, 'value 7 out of bounds for option "fillfactor" (in its options)'),
+        ("stg", {"security_invoke": "true"}, 'unrecognized parameter "security_invoke" (in its options)'),
+    ],
+)
+def test_options_that_cannot_be_set_are_told(
+    by_day: Application, name: str, options: dict[str, str], said: str
+) -> None:
+    """Misspelt or out of bounds, of a view and of either mart: when the revision is written, by name."""
+    by_day.models[name]["options"] = options
+
+    told = refused(by_day)
+
+    assert told.startswith(f"{name} cannot be created: {said}; nothing was written.")
+    assert f"Mend it in {name}.py, then write the revision again." in told
+
+
+def test_options_that_can_be_set_are_no_difference_afterwards(by_day: Application) -> None:
+    """Those of a view and of either mart are set by the revision, and found again."""
+    by_day.models["stg"]["options"] = {"security_invoker": "true", "security_barrier": "true"}
+    by_day.models["daily"]["options"] = {"fillfactor": "70", "autovacuum_enabled": "false"}
+    by_day.models["kpis"] |= {"options": {"parallel_workers": "1"}, "indexes": ["(total)"]}
+
+    by_day.change()
+
+    assert by_day.differs() == []
+
+
+def test_a_day_that_is_no_date_is_told(by_day: Application) -> None:
+    """The type that it has, and the function that makes a date of it."""
+    by_day.models["daily"]["sql"] = BY_DAY.replace("e.day,", "e.day::timestamp AS day,")
+
+    told = refused(by_day)
+
+    assert told.startswith(
+        "The day of model daily is its column day, which is of type timestamp without time zone.\n"
+    )
+    assert (
+        "Have daily.sql give a date, as ledgerviews.utc_day(…) does, or declare no day in daily.py." in told
+    )
