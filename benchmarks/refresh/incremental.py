@@ -84,6 +84,7 @@ def _command(stage: Stage) -> None:
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's Python keeps what it compiled
     ours: list[float] = []
     python: list[float] = []
+    imports: list[float] = []
     inside: list[float] = []
     scrubs: list[float] = []
     with stage.connect() as connection:
@@ -91,6 +92,8 @@ def _command(stage: Stage) -> None:
             words = [sys.executable, "-m", "ledgerviews", "refresh"]
             ours.append(results.command(words, environment=environment))
             python.append(results.command([sys.executable, "-c", ""], environment=environment))
+            words = [sys.executable, "-c", "import click, psycopg"]
+            imports.append(results.command(words, environment=environment))
             refreshed, scrubbed = connection.execute(_LAST_RUN).fetchall()[0]
             inside.append(refreshed)
             scrubs.append(scrubbed)
@@ -100,4 +103,5 @@ def _command(stage: Stage) -> None:
     out.times("  of which refresh", inside)
     out.times("  of which scrub", scrubs)
     out.times("python -c ''", python)
+    out.times("python -c 'import click, psycopg'", imports)
     out.goal("command above Python's start, with its scrub", above, COMMAND_GOAL_S, unit=" s")
