@@ -1,8 +1,9 @@
 """The databases that the fuzz works on: shapes of the source tables, and an engine whose clock can be moved.
 
-The engine under test is the installed one but for two lines of instrument: where it reads the clock to tell
-open days from closed ones it reads ``fuzz.clock()``, and a refresh passes ``fuzz.gate()`` when it has its
-snapshot. Both are exact text replacements that fail loudly when the engine no longer has that text.
+The engine under test is the installed one but for three lines of instrument: where it reads the clock to
+tell open days from closed ones it reads ``fuzz.clock()``, a refresh passes ``fuzz.gate()`` when it has its
+snapshot, and three orphans are as many as a thousand. All are exact text replacements that fail loudly when
+the engine no longer has that text.
 """
 
 from __future__ import annotations
@@ -172,6 +173,11 @@ def instrument(connection: psycopg.Connection) -> None:
         "ledgerviews.refresh(text[], text, boolean, boolean, boolean, bigint)",
         ("v_marked := pg_catalog.now()", "v_marked := fuzz.clock()"),
         (taken, f"{taken} PERFORM fuzz.gate();"),
+    )
+    rewrite(
+        connection,
+        "ledgerviews.suggestion_feedback_changed(boolean)",
+        ("(count(*) > 1000)", "(count(*) > 2)"),
     )
     connection.execute(
         "SELECT ledgerviews.track(s.source, s.tracking) FROM ledgerviews.source AS s"

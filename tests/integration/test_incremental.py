@@ -12,6 +12,7 @@ import pytest
 from ledgerviews.config import Settings
 from ledgerviews.schema import commands
 from tests import histories
+from tests.mutants import rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,6 +117,13 @@ def exact(session: psycopg.Connection, run_id: int) -> bool:
 # What changed ---------------------------------------------------------------------------------------------
 
 
+def take_for_many(session: psycopg.Connection, *, many: bool) -> None:
+    """Have one orphan looked for as a thousand are, or leave it."""
+    if many:
+        function = "ledgerviews.suggestion_feedback_changed(boolean)"
+        rewrite(session, function, ("(count(*) > 1000)", "(count(*) > 0)"))
+
+
 def remembered(session: psycopg.Connection) -> list[str]:
     """The days of the answers that are remembered as having no event."""
     rows = session.execute(
@@ -180,9 +188,11 @@ def test_every_way_to_write_is_seen(connection: psycopg.Connection, statement: L
     assert exact(connection, refresh(connection))
 
 
-def test_an_orphan_finds_its_event_and_loses_it_again(connection: psycopg.Connection) -> None:
+@pytest.mark.parametrize("many", [False, True])
+def test_an_orphan_finds_its_event_and_loses_it_again(connection: psycopg.Connection, *, many: bool) -> None:
     """Without the foreign key, an answer moves to the day of an event that comes, and back when it goes."""
     histories.lift_constraints(connection)
+    take_for_many(connection, many=many)
     refresh(connection)
     answer(connection, event=7, at="2026-05-05 10:00", action="reject")
     orphaned = exact(connection, refresh(connection))
@@ -201,9 +211,13 @@ def test_an_orphan_finds_its_event_and_loses_it_again(connection: psycopg.Connec
     ).fetchall() == [("2026-05-05", 1)]
 
 
-def test_an_orphan_of_long_ago_is_adopted_by_an_event_of_today(connection: psycopg.Connection) -> None:
+@pytest.mark.parametrize("many", [False, True])
+def test_an_orphan_of_long_ago_is_adopted_by_an_event_of_today(
+    connection: psycopg.Connection, *, many: bool
+) -> None:
     """An event of an open day, which nothing logs, still takes an old answer off the answer's own day."""
     histories.lift_constraints(connection)
+    take_for_many(connection, many=many)
     refresh(connection)
     answer(connection, event=8, at="2026-01-01 10:00")
     refresh(connection)
@@ -218,10 +232,14 @@ def test_an_orphan_of_long_ago_is_adopted_by_an_event_of_today(connection: psyco
     ).fetchone() == (0,)
 
 
+@pytest.mark.parametrize("many", [False, True])
 @pytest.mark.parametrize("tracking", ["closed days", "every write"])
-def test_only_orphans_that_stand_are_remembered(connection: psycopg.Connection, tracking: str) -> None:
+def test_only_orphans_that_stand_are_remembered(
+    connection: psycopg.Connection, tracking: str, *, many: bool
+) -> None:
     """An answer that went with its event, was deleted, moved or given an event is remembered no more."""
     histories.lift_constraints(connection)
+    take_for_many(connection, many=many)
     connection.execute(
         "SELECT ledgerviews.track(ARRAY[%s, 'public.suggestion_feedback'], %s)", [EVENTS, tracking]
     )

@@ -1,7 +1,7 @@
 -- Empty the log of a child and tell the days. A row counts on the day of its parent where there is one, else on
 -- its own; both are told where that may have changed. $1: nothing before is known, so only the memory of orphans
--- is made anew. An orphan is remembered as long as its row stands; of the parents that may have come for one only
--- the days are looked at that have a line in the log or are open, so that what is remembered costs nothing by itself.
+-- is made anew. An orphan is remembered as long as its row stands. Where they are many, their parents are sought on
+-- the days that have a line in the log or are open, which are recomputed anyway, and not one by one.
 CREATE FUNCTION {changed}(fresh boolean) RETURNS TABLE (source text, day date)
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp BEGIN ATOMIC
 WITH taken AS (
@@ -28,6 +28,10 @@ written AS (
     UNION
     SELECT pg_catalog.min(t.open_from), date '10000-01-01' FROM ledgerviews.relation_state AS t
     WHERE EXISTS (SELECT FROM ledgerviews.source AS s WHERE s.source = {parent_source} AND s.tracking = 'closed days')
+    HAVING pg_catalog.min(t.open_from) IS NOT NULL
+),
+remembered AS (
+    SELECT pg_catalog.count(*) > 1000 AS many FROM (SELECT FROM {orphan} LIMIT 1001) AS o
 ),
 orphaned AS (
     SELECT l.key, l.day FROM linked AS l
@@ -49,20 +53,32 @@ removed AS (
         AND NOT EXISTS (SELECT FROM {table} AS t WHERE t.{key} = l.key AND ledgerviews.utc_day(t.{day}) = l.day)
 ),
 adopted AS (
-    DELETE FROM {orphan} AS o USING {parent} AS p, written AS w
-    WHERE p.{parent_key} = o.key AND ledgerviews.in_days(p.{parent_day}, w.lo, w.hi) AND NOT $1
-        AND EXISTS (SELECT FROM {orphan})
+    DELETE FROM {orphan} AS o USING {parent} AS p
+    WHERE p.{parent_key} = o.key AND NOT $1 AND NOT (SELECT r.many FROM remembered AS r)
     RETURNING o.day
 ),
+-- OFFSET 0 has each day's parents read once.
+adopted_of_many AS (
+    DELETE FROM {orphan} AS o
+    USING written AS w, LATERAL (
+        SELECT p.{parent_key} AS key FROM {parent} AS p WHERE ledgerviews.in_days(p.{parent_day}, w.lo, w.hi) OFFSET 0
+    ) AS p
+    WHERE p.key = o.key AND NOT $1 AND (SELECT r.many FROM remembered AS r)
+    RETURNING o.day
+),
+-- No look-up of each in a table that this statement fills.
 noted AS (
     INSERT INTO {orphan} (key, day)
     SELECT n.key, n.day FROM orphaned AS n
-    WHERE $1 OR NOT EXISTS (SELECT FROM {orphan} AS o WHERE o.key = n.key AND o.day = n.day)
+    EXCEPT
+    SELECT o.key, o.day FROM {orphan} AS o WHERE NOT $1 AND EXISTS (SELECT FROM orphaned)
 )
 SELECT {source}, CASE WHEN l.found THEN l.parent_day ELSE l.day END FROM linked AS l
 UNION
 SELECT {source}, b.day FROM left_behind AS b
 UNION
-SELECT {source}, a.day FROM adopted AS a;
+SELECT {source}, a.day FROM adopted AS a
+UNION
+SELECT {source}, m.day FROM adopted_of_many AS m;
 END;
 REVOKE ALL ON FUNCTION {changed}(boolean) FROM PUBLIC;
