@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -57,7 +56,8 @@ def status(*, cron_database: str | None, as_json: bool) -> None:
     with output.json_failure("cron status", as_json=as_json):
         found = jobs.read(options.settings(), cron_database=cron_database)
     if as_json:
-        output.print_json("cron status", asdict(found))
+        content = {"pg_cron": found.version, "database": found.database, "jobs": found.jobs}
+        output.print_json("cron status", content)
     else:
         _print(found)
 

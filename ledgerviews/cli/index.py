@@ -73,6 +73,8 @@ def install(*, yes: bool, lock_timeout: int | None) -> None:
     if not missing:
         click.echo("No index is missing.")
         return
+    for one in missing:
+        indexes.require_possible(one)
     _ask(missing, yes=yes)
     for one in missing:
         with output.terminated_as_interrupted(), output.progress("index") as progress:

@@ -45,8 +45,8 @@ def print_table(
     *,
     right: Sequence[str] = (),
     optional: Sequence[str] = (),
-) -> None:
-    """Print a table whose cells are never cut.
+) -> frozenset[str]:
+    """Print a table whose cells are never cut, and give the columns that were left out.
 
     Columns named in ``right`` are aligned to the right. On a terminal that is too narrow the columns named in
     ``optional`` are left out, first one first.
@@ -67,6 +67,7 @@ def print_table(
             if column in widths
         )
         click.echo(line.rstrip())
+    return frozenset(columns) - widths.keys()
 
 
 _GAP = "  "

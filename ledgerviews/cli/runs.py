@@ -52,7 +52,7 @@ def _print_all(found: tuple[LoggedRun, ...]) -> None:
     if not found:
         click.echo("No run is in the log.")
         return
-    output.print_table(
+    left_out = output.print_table(
         (
             "run",
             "state",
@@ -85,6 +85,9 @@ def _print_all(found: tuple[LoggedRun, ...]) -> None:
         right=("run", "seconds", "rows", "days"),
         optional=("from", "what went wrong", "by", "changed"),
     )
+    wrong = next((run.run_id for run in found if run.error or run.drift), None)
+    if "what went wrong" in left_out and wrong is not None:
+        click.echo(f"What went wrong in run {wrong}: `ledgerviews runs {wrong}`.", err=True)
 
 
 def _wrong(run: LoggedRun) -> str:

@@ -66,8 +66,8 @@ def status(*, as_json: bool) -> int:
         click.echo(f"Last run: {run.run_id}, {run.state}, begun {output.moment(run.started_at)}{error}")
         scrubbed = [relation.scrubbed_at for relation in state.relations if relation.scrubbed_at]
         click.echo(
-            f"Verified: all {output.moment(state.verified_at)}; "
-            f"a day at a time (scrub) {output.moment(max(scrubbed, default=None))}"
+            f"Last verified: all {output.moment(state.verified_at)}; "
+            f"a day (scrub) {output.moment(max(scrubbed, default=None))}"
         )
     if state.drift is not None:
         click.echo(f"Drift: run {state.drift.run_id}, {output.moment(state.drift.at)}: {state.drift.text}")

@@ -1,4 +1,4 @@
--- The indexes that the sources want, whether each is there, and how large its table is.
+-- The indexes that the sources want, whether each is there, which of its columns are gone, and its table's size.
 SELECT
     s.source,
     w.wanted AS columns,
@@ -8,7 +8,17 @@ SELECT
     o.rolname AS owner,
     pg_catalog.pg_has_role(c.relowner, 'USAGE') AS owned,
     x.row_estimate,
-    x.size_bytes
+    x.size_bytes,
+    ARRAY(
+        SELECT k.name
+        FROM pg_catalog.string_to_table(w.wanted, ',') WITH ORDINALITY AS k (name, place)
+        WHERE NOT EXISTS (
+            SELECT
+            FROM pg_catalog.pg_attribute AS a
+            WHERE a.attrelid = c.oid AND a.attname = k.name AND NOT a.attisdropped
+        )
+        ORDER BY k.place
+    ) AS gone
 FROM ledgerviews.source AS s
 CROSS JOIN LATERAL pg_catalog.unnest(s.wanted_indexes) AS w (wanted)
 INNER JOIN pg_catalog.pg_namespace AS n ON s.schema_name = n.nspname

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from ledgerviews.config import Settings
 
+_GRANTS = (
+    "Refresh as the owner, or have it run `ledgerviews grant refresher ROLE`, again after each upgrade."
+)
 _CALL = "CALL ledgerviews.refresh(%s::text[], %s::text, %s::boolean, %s::boolean, %s::boolean)"
 
 
@@ -39,7 +42,14 @@ def session(
 ) -> Iterator[psycopg.Connection]:
     """A connection to a database that is at this package's revision, with the time-outs of the settings."""
     with closing(db.connect(settings)) as connection, db.translated(target=db.describe_target(settings)):
-        require_current(connection, settings)
+        try:
+            require_current(connection, settings)
+        except psycopg.errors.InsufficientPrivilege as exc:
+            raise DatabaseError(
+                f"{exc.diag.message_primary} ({db.describe_target(settings)}).",
+                hint=f"{_GRANTS} To read only, USAGE on the schema ledgerviews and SELECT on what it holds"
+                " are enough.",
+            ) from exc
         db.set_timeouts(
             connection,
             lock_timeout_ms=settings.lock_timeout_ms,
@@ -81,9 +91,7 @@ def explained(connection: psycopg.Connection, settings: Settings, exc: psycopg.E
         case psycopg.errors.InsufficientPrivilege():
             return DatabaseError(
                 f"{message} ({db.describe_target(settings)}).",
-                hint=hint
-                or "Refresh as the owner, or have it run `ledgerviews grant refresher ROLE`, again after each"
-                " upgrade.",
+                hint=hint or _GRANTS,
             )
         case _:
             error = db.translate(exc, target=db.describe_target(settings))

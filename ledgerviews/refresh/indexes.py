@@ -37,6 +37,7 @@ class WantedIndex:
         owned: whether this role has the owner's rights.
         rows: about how many rows the table has.
         table_bytes: how large it is.
+        gone: columns that the table does not have, or no more under that name.
         index_bytes: about how large the index becomes.
         statements: what makes it.
     """
@@ -48,6 +49,7 @@ class WantedIndex:
     owned: bool
     rows: int
     table_bytes: int
+    gone: list[str]
     index_bytes: int
     statements: tuple[str, ...]
 
@@ -101,6 +103,21 @@ def wanted(settings: Settings) -> tuple[WantedIndex, ...]:
         return tuple(one for one, _ in _wanted(connection))
 
 
+def require_possible(index: WantedIndex) -> None:
+    """Raise DatabaseError where this role may not create it, or the application renamed or dropped a column."""
+    if index.gone:
+        raise DatabaseError(
+            f"{index.source} has no column {', '.join(index.gone)}, so it cannot be indexed as it is declared.",
+            hint="Where the application renamed it, write the new name into the source's `indexes`, and a"
+            " revision: `ledgerviews db revision -m TEXT`. Refreshes are exact without the index.",
+        )
+    if not index.owned:
+        raise DatabaseError(
+            f"Only the owner of {index.source}, {index.owner}, may create an index on it.",
+            hint="Connect as a member of it, or have it run: " + "; ".join(index.statements) + ".",
+        )
+
+
 def install(settings: Settings, index: WantedIndex, *, progress: Callable[[str], None]) -> None:
     """Create a missing index CONCURRENTLY, of a partitioned table one partition after the other.
 
@@ -110,11 +127,7 @@ def install(settings: Settings, index: WantedIndex, *, progress: Callable[[str],
     Raises LockedError where the time-out passed or another session builds it, DatabaseError for what cannot
     be indexed, and InterruptedRunError on Ctrl-C; a half-made index is dropped.
     """
-    if not index.owned:
-        raise DatabaseError(
-            f"Only the owner of {index.source}, {index.owner}, may create an index on it.",
-            hint="Connect as a member of it, or have it run: " + "; ".join(index.statements) + ".",
-        )
+    require_possible(index)
     with engine.session(settings, progress=progress) as connection:
         parts = next(
             parts
@@ -143,7 +156,7 @@ def install(settings: Settings, index: WantedIndex, *, progress: Callable[[str],
 def _wanted(connection: psycopg.Connection) -> list[tuple[WantedIndex, list[_Part]]]:
     found = []
     rows = connection.execute(query("wanted_indexes")).fetchall()
-    for source, text, present, relation, _kind, owner, owned, estimate, size in rows:
+    for source, text, present, relation, _kind, owner, owned, estimate, size, gone in rows:
         columns = tuple(text.split(","))
         parts = [
             _Part(**dict(zip(_Part.__dataclass_fields__, (*row, columns), strict=True)))
@@ -161,6 +174,7 @@ def _wanted(connection: psycopg.Connection) -> list[tuple[WantedIndex, list[_Par
                     owned=owned,
                     rows=estimate,
                     table_bytes=size,
+                    gone=gone,
                     # A tuple of a btree index: its header and pointer, and about 16 bytes for each column.
                     index_bytes=int(estimate * (12 + 16 * len(columns)) / 0.9),
                     statements=tuple(statement.as_string(connection) for statement in statements),

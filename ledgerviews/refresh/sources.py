@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _MENDS = {
     "it is gone": "Restore it, or downgrade what reads it.",
-    "a trigger of ours is missing": "Run `ledgerviews tracking install {source}`.",
-    "a trigger of ours is not ENABLE ALWAYS": "Run `ledgerviews tracking install {source}`.",
+    "a trigger of ours is missing": "Run `ledgerviews tracking install {mode}{source}`.",
+    "a trigger of ours is not ENABLE ALWAYS": "Run `ledgerviews tracking install {mode}{source}`.",
 }
 _UNTRACKABLE = "Run `ledgerviews tracking remove {source}`: each refresh then scans it."
 
@@ -60,7 +60,8 @@ class Source:
         """What to do about the problem."""
         if self.problem is None:
             return None
-        return _MENDS.get(self.problem, _UNTRACKABLE).format(source=self.source)
+        mode = "--mode every-write " if self.tracking == "every write" else ""
+        return _MENDS.get(self.problem, _UNTRACKABLE).format(source=self.source, mode=mode)
 
 
 def read(connection: psycopg.Connection) -> tuple[Source, ...]:

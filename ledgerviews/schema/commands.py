@@ -21,6 +21,7 @@ from ledgerviews.queries import query
 from ledgerviews.revisions import heads, location
 
 from .autogenerate import LOG
+from .environment import LOG as RUNNING
 from .environment import NO_EMPTY_REVISION
 from .execute import SETTINGS
 from .mistakes import failed, mistake
@@ -140,10 +141,12 @@ def _next(migrations: str) -> str | None:
 
 @contextmanager
 def progress(stream: TextIO) -> Iterator[None]:
-    """Show Alembic's own line for each revision that runs."""
+    """Show Alembic's own line for each revision that runs, and what is warned of in it."""
     handler = logging.StreamHandler(stream)
-    handler.addFilter(lambda record: record.getMessage().startswith("Running"))
-    with _handled("alembic.runtime.migration", handler):
+    handler.addFilter(
+        lambda record: record.levelno >= logging.WARNING or record.getMessage().startswith("Running")
+    )
+    with _handled(RUNNING, handler):
         yield
 
 

@@ -7,6 +7,7 @@ mistake in a revision's own code, too (``alembic --raiseerr`` shows the tracebac
 
 from __future__ import annotations
 
+import logging
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,10 @@ CONTRACT = "source_contract"
 
 NO_EMPTY_REVISION = "ledgerviews_no_empty_revision"
 """The key under which a Config's attributes say that a revision in which nothing stands is not written."""
+
+
+LOG = "alembic.runtime.migration"
+"""The logger that tells each revision, and what PostgreSQL warns of in it."""
 
 
 def run_migrations(*, target_metadata: sqlalchemy.MetaData | None = None) -> None:
@@ -104,6 +109,7 @@ def _online(settings: Settings, options: dict[str, Any]) -> None:
         )
         with engine.connect() as connection:
             connection.rollback()  # what SQLAlchemy asked the server at the start
+            raw.add_notice_handler(_warn)
             context.configure(connection=connection, **options)
             migration = context.get_context()
             if "revision_context" in migration.opts and INFO not in options["target_metadata"].info:
@@ -119,6 +125,13 @@ def _online(settings: Settings, options: dict[str, Any]) -> None:
                 context.begin_transaction(),
             ):
                 context.run_migrations()
+
+
+def _warn(diag: psycopg.errors.Diagnostic) -> None:
+    """Tell a warning with its hint; SQLAlchemy would tell it beneath what anybody has shown."""
+    if diag.severity_nonlocalized == "WARNING":
+        hint = f"\n  {diag.message_hint}" if diag.message_hint else ""
+        logging.getLogger(LOG).warning("Warning: %s%s", diag.message_primary, hint)
 
 
 @contextmanager

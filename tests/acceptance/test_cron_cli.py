@@ -72,7 +72,7 @@ def _url(server: Server, dbname: str) -> str:
 @needs_pg_cron
 @pytest.mark.timeout(240)
 def test_pg_cron_runs_the_refresh(cron_server: Server, cron_url: str, run_cli: pg.RunCli) -> None:
-    """Installed from the relations' database, the job of every minute runs, and its run is in the log."""
+    """Installed from the relations' database, the job of every minute runs, its run is in the log; JSON is version 1."""
     with closing(psycopg.connect(_url(cron_server, "postgres"), autocommit=True)) as connection:
         connection.execute("CREATE EXTENSION pg_cron")
 
@@ -108,6 +108,8 @@ def test_pg_cron_runs_the_refresh(cron_server: Server, cron_url: str, run_cli: p
     assert "5 * * * *" in rescheduled.stdout
     assert removed.stdout.startswith("Removed: ledgerviews refresh books_")
     assert after["jobs"] == []
+    assert after["version"] == 1
+    assert after["pg_cron"].startswith("1.")
     assert history == [(0,)]
 
 

@@ -102,6 +102,20 @@ def test_an_invalid_leftover_is_built_anew(installed_url: str, connect: Connect,
     assert connection.execute(VALID).fetchall() == [(True,)]
 
 
+def test_a_column_that_the_application_renamed(
+    installed_url: str, connect: Connect, run_cli: pg.RunCli
+) -> None:
+    """An index on it is refused by name, with the way on, before anything is asked or run."""
+    connect(installed_url).execute("ALTER TABLE public.suggestion_feedback RENAME event_id TO event")
+
+    done = run_cli("index", "install", url=installed_url)
+
+    assert done.returncode == 1
+    assert "public.suggestion_feedback has no column event_id, so it cannot be indexed" in done.stderr
+    assert "`ledgerviews db revision -m TEXT`" in done.stderr
+    assert "CREATE INDEX" not in done.stderr
+
+
 def test_a_name_that_is_taken(installed_url: str, connect: Connect, run_cli: pg.RunCli) -> None:
     """Something else under the index's name stays, and is told."""
     connect(installed_url).execute(f"CREATE TABLE public.{INDEX} ()")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ledgerviews.models import demo
+from tests import servers as pg
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import psycopg
-
-    from tests import servers as pg
 
     Connect = Callable[[str], psycopg.Connection]
 
@@ -36,6 +40,43 @@ def test_the_runs_are_listed_newest_first(installed_url: str, connect: Connect, 
     assert " 3 of 3 " in second
     assert [run["run_id"] for run in as_json["runs"]] == [2]
     assert as_json["runs"][0]["error"].startswith("nope is no")
+
+
+def test_a_narrow_terminal_tells_where_the_failure_stands(installed_url: str, run_cli: pg.RunCli) -> None:
+    """Where the column with the error has no room, the command that shows it is named; else not."""
+    run_cli("refresh", url=installed_url)
+    run_cli("refresh", "nope", url=installed_url)
+
+    narrow = _on_a_terminal(installed_url, "runs", columns=80)
+    wide = _on_a_terminal(installed_url, "runs", columns=240)
+    well = _on_a_terminal(installed_url, "runs", "--limit", "1", columns=240)
+
+    assert "nope is no" not in narrow
+    assert "What went wrong in run 2: `ledgerviews runs 2`." in narrow
+    assert "nope is no published materialized view" in wide
+    assert "What went wrong" not in wide + well
+
+
+def _on_a_terminal(url: str, *words: str, columns: int) -> str:
+    """What a command prints on a terminal of so many columns."""
+    ours, theirs = pty.openpty()
+    environment = {**pg.clean_environment(), "PYTHONPATH": str(pg.ROOT), "LEDGERVIEWS_DATABASE_URL": url}
+    with subprocess.Popen(
+        [sys.executable, "-m", "ledgerviews", *words],
+        env={**environment, "COLUMNS": str(columns)},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        told = b""
+        # Linux ends the reading of a terminal that nobody has open with an error.
+        with suppress(OSError):
+            while more := os.read(ours, 65_536):
+                told += more
+        process.wait(timeout=60)
+    os.close(ours)
+    return told.decode()
 
 
 def test_one_run_with_its_relations(installed_url: str, run_cli: pg.RunCli) -> None:
@@ -70,7 +111,7 @@ def test_status_tells_of_the_sources(installed_url: str, connect: Connect, run_c
         ["public.suggestion_events", "closed", "days", "-", "-"],
         ["public.suggestion_feedback", "closed", "days", "(event_id)", "-"],
     ]
-    assert "Verified: all 20" in done.stdout
+    assert "Last verified: all 20" in done.stdout
     assert "(event_id): refreshes are exact, and slower. Run `ledgerviews index install`." in done.stderr
     assert [source["missing_indexes"] for source in as_json["sources"]] == [[], ["event_id"]]
     assert as_json["verified_at"] is not None
@@ -99,6 +140,21 @@ def test_status_tells_what_is_wrong_with_the_tracking(
     assert mended.returncode == 0
     assert "trigger of ours" not in after.stdout + after.stderr
     assert "so the next refresh recomputes all days" in after.stderr
+
+
+def test_the_mend_of_a_trigger_keeps_the_way_of_tracking(
+    installed_url: str, connect: Connect, run_cli: pg.RunCli
+) -> None:
+    """What status says to run puts the trigger back without changing what is logged."""
+    run_cli("tracking", "install", "--mode", "every-write", url=installed_url)
+    connect(installed_url).execute("ALTER TABLE public.suggestion_feedback ENABLE TRIGGER ALL")
+
+    told = run_cli("status", url=installed_url).stderr
+    run_cli("tracking", "install", "--mode", "every-write", "public.suggestion_feedback", url=installed_url)
+    after = json.loads(run_cli("tracking", "status", "--json", url=installed_url).stdout)["sources"]
+
+    assert "Run `ledgerviews tracking install --mode every-write public.suggestion_feedback`." in told
+    assert [(one["tracking"], one["problem"]) for one in after] == [("every write", None)] * 2
 
 
 def test_the_log_is_kept_as_long_as_the_setting_says(

@@ -55,13 +55,13 @@ def test_the_timeouts_are_the_settings(empty_url: str) -> None:
 
 
 def test_a_statement_that_takes_too_long_names_its_setting(empty_url: str) -> None:
-    """The time-out that passed is told as such, by a real server."""
+    """The time-out that passed is told as such, by a real server, with the option that goes before."""
     with closing(db.connect(Settings(database_url=empty_url))) as connection:
         db.set_timeouts(connection, lock_timeout_ms=None, statement_timeout_ms=10)
         with pytest.raises(DatabaseError, match="time-out passed") as caught, db.translated():
             connection.execute("SELECT pg_sleep(5)")
 
-    assert "LEDGERVIEWS_STATEMENT_TIMEOUT" in str(caught.value.hint)
+    assert "Raise --statement-timeout, or LEDGERVIEWS_STATEMENT_TIMEOUT" in str(caught.value.hint)
 
 
 def test_a_lock_that_somebody_holds_is_exit_code_five(

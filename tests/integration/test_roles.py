@@ -95,6 +95,35 @@ def refreshing(roles: Roles, run_cli: pg.RunCli) -> Roles:
     return roles
 
 
+def test_a_migrating_role_without_the_owner_s_rights_is_warned(roles: Roles, run_cli: pg.RunCli) -> None:
+    """The upgrade says that sources are scanned, and what to run; an index is refused before anybody is asked."""
+    owner, application = (sql.Identifier(roles.names[task]) for task in ("owner", "application"))
+    commands.downgrade(Settings(database_url=roles.urls["owner"]), "base")
+    roles.superuser.execute(sql.SQL("REVOKE {} FROM {}").format(application, owner))
+    roles.superuser.execute(sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}").format(owner))
+
+    upgraded = run_cli("db", "upgrade", url=roles.urls["owner"])
+    indexed = run_cli("index", "install", url=roles.urls["owner"])
+
+    assert upgraded.returncode == 0
+    assert (
+        "Warning: public.suggestion_events, public.suggestion_feedback belongs to another role, so no trigger"
+        " tracks its writes: each refresh scans it.\n  Run ledgerviews tracking install" in upgraded.stderr
+    )
+    assert indexed.returncode == 1
+    assert f"Only the owner of public.suggestion_feedback, {roles.names['application']}," in indexed.stderr
+    assert "asked" not in indexed.stderr
+
+
+def test_a_role_without_grants_is_told_of_the_refresher_s(roles: Roles, run_cli: pg.RunCli) -> None:
+    """No right to create is asked for a refresh: the message names the command that grants what it takes."""
+    done = run_cli("refresh", url=roles.urls["stranger"])
+
+    assert done.returncode == 1
+    assert "`ledgerviews grant refresher ROLE`" in done.stderr
+    assert "CREATE" not in done.stderr
+
+
 def test_the_refresher_refreshes(refreshing: Roles, run_cli: pg.RunCli) -> None:
     """First fill, by days, in full, verified, planned, with its own name in the log."""
     url = refreshing.urls["refresher"]
