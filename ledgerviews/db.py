@@ -247,7 +247,7 @@ def _cancelled(message: str) -> LedgerviewsError:
     if "statement timeout" in message:
         return DatabaseError(
             "The statement time-out passed; everything was rolled back.",
-            hint="Raise --statement-timeout, or LEDGERVIEWS_STATEMENT_TIMEOUT where it is not given (0 is no limit).",
+            hint="Raise --statement-timeout, or LEDGERVIEWS_STATEMENT_TIMEOUT (0 is no limit).",
         )
     return InterruptedRunError("Cancelled; everything was rolled back.")
 

@@ -12,11 +12,12 @@ SELECT
     ARRAY(
         SELECT k.name
         FROM pg_catalog.string_to_table(w.wanted, ',') WITH ORDINALITY AS k (name, place)
-        WHERE NOT EXISTS (
-            SELECT
-            FROM pg_catalog.pg_attribute AS a
-            WHERE a.attrelid = c.oid AND a.attname = k.name AND NOT a.attisdropped
-        )
+        WHERE
+            NOT EXISTS (
+                SELECT
+                FROM pg_catalog.pg_attribute AS a
+                WHERE a.attrelid = c.oid AND a.attname = k.name AND NOT a.attisdropped
+            )
         ORDER BY k.place
     ) AS gone
 FROM ledgerviews.source AS s

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
     from ledgerviews.config import Settings
 
-_GRANTS = (
-    "Refresh as the owner, or have it run `ledgerviews grant refresher ROLE`, again after each upgrade."
-)
+_GRANTS = "Refresh as the owner, or have it run `ledgerviews grant refresher ROLE`, again after each upgrade."
 _CALL = "CALL ledgerviews.refresh(%s::text[], %s::text, %s::boolean, %s::boolean, %s::boolean)"
 
 

@@ -104,10 +104,10 @@ def wanted(settings: Settings) -> tuple[WantedIndex, ...]:
 
 
 def require_possible(index: WantedIndex) -> None:
-    """Raise DatabaseError where this role may not create it, or the application renamed or dropped a column."""
+    """Raise DatabaseError where this role may not create it, or the table has not all of its columns."""
     if index.gone:
         raise DatabaseError(
-            f"{index.source} has no column {', '.join(index.gone)}, so it cannot be indexed as it is declared.",
+            f"{index.source} has no column {', '.join(index.gone)}, so it cannot be indexed as declared.",
             hint="Where the application renamed it, write the new name into the source's `indexes`, and a"
             " revision: `ledgerviews db revision -m TEXT`. Refreshes are exact without the index.",
         )

@@ -72,7 +72,7 @@ def _url(server: Server, dbname: str) -> str:
 @needs_pg_cron
 @pytest.mark.timeout(240)
 def test_pg_cron_runs_the_refresh(cron_server: Server, cron_url: str, run_cli: pg.RunCli) -> None:
-    """Installed from the relations' database, the job of every minute runs, its run is in the log; JSON is version 1."""
+    """Installed from the database of the relations, the job runs each minute and is logged, as JSON tells."""
     with closing(psycopg.connect(_url(cron_server, "postgres"), autocommit=True)) as connection:
         connection.execute("CREATE EXTENSION pg_cron")
 

@@ -96,7 +96,7 @@ def refreshing(roles: Roles, run_cli: pg.RunCli) -> Roles:
 
 
 def test_a_migrating_role_without_the_owner_s_rights_is_warned(roles: Roles, run_cli: pg.RunCli) -> None:
-    """The upgrade says that sources are scanned, and what to run; an index is refused before anybody is asked."""
+    """The upgrade says that sources are scanned, and what to run; an index is refused before it asks."""
     owner, application = (sql.Identifier(roles.names[task]) for task in ("owner", "application"))
     commands.downgrade(Settings(database_url=roles.urls["owner"]), "base")
     roles.superuser.execute(sql.SQL("REVOKE {} FROM {}").format(application, owner))
