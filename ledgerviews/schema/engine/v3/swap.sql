@@ -92,6 +92,9 @@ CREATE FUNCTION ledgerviews.settle() RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $body$
+DECLARE
+    v_mart record;
+    v_source record;
 BEGIN
     DELETE FROM ledgerviews.relation AS r
     USING ledgerviews.staged AS s
@@ -127,6 +130,30 @@ BEGIN
     JOIN ledgerviews.relation AS r ON r.schema_name = s.schema_name AND r.relation_name = s.relation_name
     WHERE s.change IN ('none', 'rename') AND s.rollup_was IS NOT NULL AND NOT r.sources <@ s.sources_were
         AND t.schema_name = s.schema_name AND t.relation_name = s.relation_name;
+    -- What the next refresh tells is what changed since the last one, not since it was built here: an orphan that was
+    -- counted on its own day may have its parent by then, and a scan knows nothing of rows that came and went between.
+    FOR v_mart IN
+        SELECT r.schema_name, r.relation_name, r.sources
+        FROM ledgerviews.member AS m
+        JOIN ledgerviews.relation AS r ON r.schema_name = m.schema_name AND r.relation_name = m.name
+        WHERE m.action = 'swap' AND m.kind = 'materialized view' AND m.needed AND r.rollup IS NOT NULL
+    LOOP
+        FOR v_source IN SELECT s.source, s.stem, s.parent, s.tracking FROM ledgerviews.source AS s WHERE s.source = ANY (v_mart.sources) LOOP
+            IF v_source.tracking = 'none' THEN
+                UPDATE ledgerviews.relation_state AS t
+                SET rebuild = COALESCE(t.rebuild, v_source.source || ': no trigger tells what changed since the relation was replaced')
+                WHERE t.schema_name = v_mart.schema_name AND t.relation_name = v_mart.relation_name;
+            ELSIF v_source.parent IS NOT NULL THEN
+                EXECUTE pg_catalog.format(
+                    'UPDATE ledgerviews.relation_state AS t'
+                    ' SET dirty = t.dirty + ('
+                    '   SELECT COALESCE(pg_catalog.range_agg(pg_catalog.daterange(c.day, c.day + 1)), ''{}'') FROM ledgerviews.%I AS c)'
+                    ' WHERE t.schema_name = $1 AND t.relation_name = $2',
+                    v_source.stem || '_change')
+                USING v_mart.schema_name, v_mart.relation_name;
+            END IF;
+        END LOOP;
+    END LOOP;
     -- Built from what they read as it is now.
     UPDATE ledgerviews.relation_state AS t
     SET followed = (
