@@ -383,9 +383,18 @@ def test_any_doubt_rebuilds_and_says_why(connection: psycopg.Connection, stateme
     assert differing(connection) == 0
 
 
-def test_a_renamed_label_of_an_enumerated_type_rebuilds(older_installed_url: str, connect: Connect) -> None:
+@pytest.mark.parametrize(
+    ("tracking", "reason"),
+    [("closed days", "an enumerated type that it uses was altered"), ("none", "1 day changed")],
+)
+def test_a_renamed_label_of_an_enumerated_type_rebuilds(
+    older_installed_url: str, connect: Connect, tracking: str, reason: str
+) -> None:
     """Renaming what an enumerated type calls an action changes figures without a write, and is found."""
     session = connect(older_installed_url)
+    session.execute(
+        "SELECT ledgerviews.track(ARRAY[%s, 'public.suggestion_feedback'], %s)", [EVENTS, tracking]
+    )
     session.execute("INSERT INTO public.transactions (id, date) VALUES (1, '2026-01-01')")
     add_event(session, "2026-03-01", number=1)
     session.execute(
@@ -398,8 +407,40 @@ def test_a_renamed_label_of_an_enumerated_type_rebuilds(older_installed_url: str
 
     run_id = refresh(session)
 
-    assert steps(session, run_id)[FEEDBACK][2].endswith("an enumerated type that it uses was altered")
+    assert steps(session, run_id)[FEEDBACK][2].endswith(reason)
     assert differing(session) == 0
+
+
+def test_a_day_that_triggers_are_not_given_rebuilds(application_url: str, connect: Connect) -> None:
+    """Where a virtual generated column tells the day, all is recomputed: no trigger sees it. A scan does."""
+    session = connect(application_url)
+    if session.info.server_version < 180000:
+        pytest.skip("virtual generated columns are new in PostgreSQL 18")
+    session.execute(
+        "ALTER TABLE public.suggestion_events ADD COLUMN made_at timestamptz, DROP COLUMN created_at;"
+        "ALTER TABLE public.suggestion_events"
+        " ADD COLUMN created_at timestamp GENERATED ALWAYS AS (made_at AT TIME ZONE 'UTC') VIRTUAL"
+    )
+    session.execute("INSERT INTO public.transactions (id, date) VALUES (1, '2026-01-01')")
+    commands.upgrade(Settings(database_url=application_url))
+    refresh(session)
+    insert: LiteralString = (
+        "INSERT INTO public.suggestion_events (txn_id, candidates, mode, made_at)"
+        " VALUES (1, '[]', 'auto', '2026-03-01 12:00Z')"
+    )
+    session.execute(insert)
+    tracked = refresh(session)
+    found = differing(session)
+    session.execute("SELECT ledgerviews.track(%s, 'none')", [EVENTS])
+    refresh(session)
+    session.execute(insert)
+    scanned = refresh(session)
+
+    assert steps(session, tracked)[DAILY][2] == (
+        f"{EVENTS}: its day or its key is a virtual generated column, which no trigger sees"
+    )
+    assert (found, differing(session)) == (0, 0)
+    assert steps(session, scanned)[DAILY][2].endswith("1 day changed")
 
 
 def test_repaired_triggers_are_trusted_again(connection: psycopg.Connection) -> None:

@@ -89,4 +89,20 @@ ALTER TABLE ledgerviews.relation
 ALTER TABLE ledgerviews.engine DROP COLUMN printed;
 ALTER FUNCTION ledgerviews.fill_nested(text, date, date) RESET max_parallel_workers_per_gather;
 ALTER FUNCTION ledgerviews.fill_nested(text, date, date) SET parallel_setup_cost = 100000;
+DROP FUNCTION ledgerviews.doubt(jsonb, jsonb);
+CREATE FUNCTION ledgerviews.doubt(seen jsonb, now jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN CASE
+    WHEN seen IS NULL THEN 'tracking begins'
+    WHEN seen -> 'cluster' <> now -> 'cluster' OR seen -> 'database' <> now -> 'database' THEN 'the database was restored or copied'
+    WHEN seen -> 'tracking' <> now -> 'tracking' THEN 'tracking begins'
+    WHEN ARRAY(SELECT pg_catalog.jsonb_object_keys(seen -> 'files')) <> ARRAY(SELECT pg_catalog.jsonb_object_keys(now -> 'files'))
+        THEN 'it was made anew, or its partitions are others'
+    WHEN seen -> 'files' IS DISTINCT FROM now -> 'files' THEN 'it was truncated or rewritten'
+    WHEN seen -> 'triggers' IS DISTINCT FROM now -> 'triggers' THEN 'its triggers were altered, so writes may have gone unseen'
+    WHEN seen -> 'labels' IS DISTINCT FROM now -> 'labels' THEN 'an enumerated type that it uses was altered'
+    WHEN seen -> 'log' IS DISTINCT FROM now -> 'log' THEN 'its log was emptied or rewritten'
+END;
+COMMENT ON FUNCTION ledgerviews.doubt(jsonb, jsonb) IS 'Why the log since a source was last seen does not tell all that changed; NULL where it does.';
 UPDATE ledgerviews.engine SET version = 2, installed_at = pg_catalog.now();
