@@ -52,7 +52,7 @@ def status(*, as_json: bool) -> int:
             [
                 (
                     source.source,
-                    "none (scanned)" if source.tracking == "none" else source.tracking,
+                    source.tracked,
                     ", ".join(f"({columns.replace(',', ', ')})" for columns in source.missing_indexes) or "-",
                     source.problem or "-",
                 )

@@ -44,7 +44,7 @@ def status(*, as_json: bool) -> None:
         [
             (
                 source.source,
-                "none (scanned)" if source.tracking == "none" else source.tracking,
+                source.tracked,
                 source.owner or "-",
                 source.problem or "-",
             )

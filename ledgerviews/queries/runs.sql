@@ -20,11 +20,15 @@ LEFT JOIN LATERAL (
         pg_catalog.count(*) AS relations,
         pg_catalog.count(*) FILTER (WHERE p.method <> 'unchanged') AS changed,
         pg_catalog.sum(p.rows_inserted + COALESCE(p.rows_updated, 0) + p.rows_deleted)::bigint AS rows,
+        -- What is not by day is recomputed as a whole with every change, and says nothing of the days.
         CASE
+            WHEN pg_catalog.bool_or(p.scope = 'all' AND n.day_column IS NOT NULL) THEN 'all'
+            WHEN pg_catalog.max(p.days) IS NOT NULL THEN pg_catalog.max(p.days)::text
             WHEN pg_catalog.bool_or(p.scope = 'all') THEN 'all'
-            ELSE COALESCE(pg_catalog.max(p.days), 0)::text
+            ELSE '0'
         END AS days
     FROM ledgerviews.run_relation AS p
+    LEFT JOIN ledgerviews.relation AS n ON p.schema_name = n.schema_name AND p.relation_name = n.relation_name
     WHERE p.run_id = r.run_id
 ) AS x ON TRUE
 ORDER BY r.run_id DESC

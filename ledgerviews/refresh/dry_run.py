@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from ledgerviews.errors import LockedError
 from ledgerviews.queries import query
 
 from . import engine
@@ -69,7 +68,8 @@ def dry_run(settings: Settings, request: Request) -> tuple[Step, ...]:
                 connection.execute(lock if request.wait else lock + " NOWAIT")
             except psycopg.errors.LockNotAvailable as exc:
                 hint = "Wait for it (--wait, --lock-timeout), or look at it: ledgerviews status."
-                raise LockedError("Another refresh is running.", hint=hint) from exc
+                connection.execute("ROLLBACK")
+                raise engine.locked(connection, f"{engine.ANOTHER}.", hint=hint) from exc
             connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
             rows = connection.execute(query("plan"), parameters).fetchall()
         except psycopg.Error as exc:

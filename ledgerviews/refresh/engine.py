@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from ledgerviews import db
-from ledgerviews.errors import DatabaseError, InterruptedRunError, RowsError, UsageError
+from ledgerviews.errors import DatabaseError, InterruptedRunError, LockedError, RowsError, UsageError
 from ledgerviews.queries import query
 
 from .preflight import require_current
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from ledgerviews.config import Settings
 
+# How the engine begins to tell that the lock of refreshes is held, by whomever.
+ANOTHER = "Another refresh is running"
 _GRANTS = "Refresh as the owner, or have it run `ledgerviews grant refresher ROLE`, again after each upgrade."
 _CALL = "CALL ledgerviews.refresh(%s::text[], %s::text, %s::boolean, %s::boolean, %s::boolean)"
 
@@ -95,7 +97,21 @@ def explained(connection: psycopg.Connection, settings: Settings, exc: psycopg.E
             error = db.translate(exc, target=db.describe_target(settings))
     if isinstance(error, RowsError) and not connection.closed:
         _put_in_order(connection, error)
+    if isinstance(error, LockedError) and message.startswith(ANOTHER):
+        return locked(connection, message, hint=error.hint)
     return error
+
+
+def locked(connection: psycopg.Connection, message: str, *, hint: str | None) -> LockedError:
+    """The error of a refresh that another session keeps out, with who that is, if it still does."""
+    held = connection.execute(query("refresh_lock")).fetchone()
+    if held is None:
+        return LockedError(message, hint=hint)
+    pid, application, role, run_id = held
+    who = ", ".join([f"process {pid}", *(word for word in (application, role) if word)])
+    said = "A migration, or somebody's session, holds the lock of refreshes" if run_id is None else ANOTHER
+    run = "" if run_id is None else f"run {run_id}, "
+    return LockedError(message.replace(ANOTHER, f"{said} ({run}{who})", 1), hint=hint)
 
 
 def _put_in_order(connection: psycopg.Connection, error: RowsError) -> None:

@@ -33,7 +33,8 @@ class Source:
         source: ``schema.table``.
         schema: its schema.
         table: its name.
-        tracking: ``closed days``, ``every write`` or ``none`` (each refresh scans it).
+        tracking: ``closed days``, ``every write`` or ``none``.
+        scanned: whether each refresh scans it, because it or its parent has no triggers.
         problem: why its writes cannot be tracked, so that each refresh recomputes all; None where they can.
         doubt: why only the next refresh recomputes all.
         missing_indexes: leading columns, comma-separated, of the indexes that it lacks.
@@ -47,6 +48,7 @@ class Source:
     schema: str
     table: str
     tracking: str
+    scanned: bool
     problem: str | None
     doubt: str | None
     missing_indexes: list[str]
@@ -54,6 +56,13 @@ class Source:
     owned: bool
     engine_owner: str
     engine_owned: bool
+
+    @property
+    def tracked(self) -> str:
+        """How it is tracked, in a word or two."""
+        if not self.scanned:
+            return self.tracking
+        return "none (scanned)" if self.tracking == "none" else "scanned, as its parent"
 
     @property
     def mend(self) -> str | None:

@@ -235,6 +235,19 @@ def test_tracking_is_taken_off_and_put_on(installed_url: str, connect: Connect, 
     assert [source["tracking"] for source in status["sources"]] == ["every write"] * 2
 
 
+def test_a_child_is_scanned_with_its_parent(installed_url: str, run_cli: pg.RunCli) -> None:
+    """Where the events have no triggers, status says of the feedback, too, that it is scanned."""
+    run_cli("tracking", "remove", "public.suggestion_events", url=installed_url)
+
+    told = [run_cli(*words, url=installed_url).stdout for words in (("status",), ("tracking", "status"))]
+    found = json.loads(run_cli("status", "--json", url=installed_url).stdout)["sources"]
+
+    for text in told:
+        assert "public.suggestion_events    none (scanned)" in text
+        assert "public.suggestion_feedback  scanned, as its parent" in text
+    assert [(one["tracking"], one["scanned"]) for one in found] == [("none", True), ("closed days", True)]
+
+
 def test_tracking_gives_way_to_writers(installed_url: str, connect: Connect, run_cli: pg.RunCli) -> None:
     """Where a transaction holds the table at each attempt: exit code 5, what to look at, all as before."""
     with closing(psycopg.connect(installed_url)) as other:

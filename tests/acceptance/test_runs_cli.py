@@ -42,6 +42,27 @@ def test_the_runs_are_listed_newest_first(installed_url: str, connect: Connect, 
     assert as_json["runs"][0]["error"].startswith("nope is no")
 
 
+def test_the_days_are_those_of_what_is_by_day(
+    installed_url: str, connect: Connect, run_cli: pg.RunCli
+) -> None:
+    """A mart that is always computed as a whole does not hide how many days the others recomputed."""
+    connection = connect(installed_url)
+    demo.reference_rows(connection)
+    run_cli("refresh", url=installed_url)
+    connection.execute("UPDATE public.suggestion_events SET mode = 'other'")
+    connection.execute("CALL ledgerviews.refresh(scrub => false)")
+    recomputed = connection.execute(
+        "SELECT max(days)::text, count(*) FILTER (WHERE scope = 'all')"
+        " FROM ledgerviews.run_relation WHERE run_id = 2"
+    ).fetchone()
+
+    found = json.loads(run_cli("runs", "--json", url=installed_url).stdout)["runs"]
+
+    assert recomputed is not None
+    assert recomputed[1] == 1
+    assert [run["days"] for run in found] == [recomputed[0], "all"]
+
+
 def test_a_narrow_terminal_tells_where_the_failure_stands(installed_url: str, run_cli: pg.RunCli) -> None:
     """Where the column with the error has no room, the command that shows it is named; else not."""
     run_cli("refresh", url=installed_url)

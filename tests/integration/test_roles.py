@@ -107,8 +107,9 @@ def test_a_migrating_role_without_the_owner_s_rights_is_warned(roles: Roles, run
 
     assert upgraded.returncode == 0
     assert (
-        "Warning: public.suggestion_events, public.suggestion_feedback belongs to another role, so no trigger"
-        " tracks its writes: each refresh scans it.\n  Run ledgerviews tracking install" in upgraded.stderr
+        "Warning: Of another role, so that no trigger tracks writes and each refresh scans:"
+        " public.suggestion_events and public.suggestion_feedback.\n  Run ledgerviews tracking install"
+        in upgraded.stderr
     )
     assert indexed.returncode == 1
     assert f"Only the owner of public.suggestion_feedback, {roles.names['application']}," in indexed.stderr

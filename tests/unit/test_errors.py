@@ -140,6 +140,7 @@ def test_a_source_is_found_with_and_without_its_schema() -> None:
             schema=schema,
             table=table,
             tracking="none",
+            scanned=True,
             problem=None,
             doubt=None,
             missing_indexes=[],

@@ -6,14 +6,14 @@ DECLARE
 BEGIN
     SELECT
         pg_catalog.array_agg(s.source) FILTER (WHERE pg_catalog.pg_has_role(c.relowner, 'USAGE')),
-        pg_catalog.string_agg(s.source, ', ') FILTER (WHERE NOT pg_catalog.pg_has_role(c.relowner, 'USAGE'))
+        pg_catalog.string_agg(s.source, ' and ' ORDER BY s.source) FILTER (WHERE NOT pg_catalog.pg_has_role(c.relowner, 'USAGE'))
     INTO v_own, v_foreign
     FROM ledgerviews.source AS s
     JOIN pg_catalog.pg_class AS c
         ON c.oid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', s.schema_name, s.table_name))
     WHERE s.source = ANY ({sources});
     IF v_foreign IS NOT NULL THEN
-        RAISE WARNING '% belongs to another role, so no trigger tracks its writes: each refresh scans it.', v_foreign
+        RAISE WARNING 'Of another role, so that no trigger tracks writes and each refresh scans: %.', v_foreign
             USING HINT = 'Run ledgerviews tracking install as a member of its owner.';
     END IF;
     IF v_own IS NOT NULL THEN
