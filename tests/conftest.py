@@ -11,8 +11,6 @@ import itertools
 import os
 import secrets
 import signal
-import subprocess
-import sys
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
@@ -21,11 +19,13 @@ import pytest
 
 from ledgerviews.config import Settings
 from ledgerviews.errors import LedgerviewsError
+from tests import programs
 from tests import servers as pg
 from tests.bigquery import peer
 from tests.fuzz.seeds import FIXED, random_seeds
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
@@ -157,15 +157,12 @@ def run_cli() -> pg.RunCli:
         environment = {**pg.clean_environment(), "PYTHONPATH": str(pg.ROOT), "PYTHONWARNINGS": "error"}
         if url is not None:
             environment["LEDGERVIEWS_DATABASE_URL"] = url
-        return subprocess.run(
-            [sys.executable, "-m", "ledgerviews", *args],
-            check=False,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
+        return programs.run(
+            "ledgerviews",
+            args,
             env={**environment, **(env or {})},
             cwd=cwd or pg.ROOT,
-            input="" if stdin is None else stdin,
+            stdin=stdin or "",
             timeout=timeout,
         )
 

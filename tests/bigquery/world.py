@@ -6,8 +6,6 @@ import importlib
 import importlib.util
 import itertools
 import os
-import subprocess
-import sys
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +16,11 @@ from google.cloud import bigquery
 from bq_export.run import run
 from bq_export.settings import ExportSettings
 from ledgerviews.config import Settings
+from tests import programs
 from tests import servers as pg
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
     from bq_export.run import RunResult
@@ -170,13 +170,4 @@ class World:
         self, *args: str, env: dict[str, str] | None = None, cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run ``bq-export`` as a user does."""
-        return subprocess.run(
-            [sys.executable, "-m", "bq_export", *args],
-            check=False,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            env={**self.environment(), **(env or {})},
-            cwd=cwd or pg.ROOT,
-            timeout=120,
-        )
+        return programs.run("bq_export", args, env={**self.environment(), **(env or {})}, cwd=cwd or pg.ROOT)

@@ -24,6 +24,7 @@ from bq_export.dev import server as dev_server
 from bq_export.settings import ExportSettings
 from bq_export.workdir import work_folder
 from ledgerviews.errors import UsageError
+from tests import programs
 from tests import servers as pg
 from tests.bigquery import peer
 from tests.bigquery.world import World
@@ -49,15 +50,8 @@ def _export(
         "BIGQUERY_EMULATOR_HOST",
     ):
         environment.pop(name, None)
-    return subprocess.run(
-        [sys.executable, "-m", "bq_export", *args],
-        check=False,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        env={**environment, "LEDGERVIEWS_DATABASE_URL": url, **(env or {})},
-        cwd=cwd,
-        timeout=120,
+    return programs.run(
+        "bq_export", args, env={**environment, "LEDGERVIEWS_DATABASE_URL": url, **(env or {})}, cwd=cwd
     )
 
 

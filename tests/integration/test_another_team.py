@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import programs
 from tests import servers as pg
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
@@ -77,18 +77,15 @@ def shop(tmp_path: Path) -> Path:
 
 def alembic(shop: Path, *args: str, url: str) -> subprocess.CompletedProcess[str]:
     """Run Alembic in the team's repository."""
-    return subprocess.run(
-        [sys.executable, "-m", "alembic", *args],
-        check=False,
-        capture_output=True,
-        text=True,
+    return programs.run(
+        "alembic",
+        args,
         cwd=shop,
         env={
             **pg.clean_environment(),
             "PYTHONPATH": f"{pg.ROOT}:{shop}",
             "LEDGERVIEWS_DATABASE_URL": url,
         },
-        timeout=120,
     )
 
 

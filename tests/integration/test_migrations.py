@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, LiteralString
@@ -19,6 +18,7 @@ from ledgerviews.errors import LedgerviewsError, LockedError, UsageError
 from ledgerviews.models import demo
 from ledgerviews.schema import commands, environment
 from ledgerviews.schema.contract import ContractError
+from tests import programs
 from tests import servers as pg
 
 if TYPE_CHECKING:
@@ -38,14 +38,11 @@ RELATIONS: LiteralString = """
 
 def alembic(*args: str, url: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run Alembic's own command in the checkout, as a deploy does."""
-    return subprocess.run(
-        [sys.executable, "-m", "alembic", *args],
-        check=False,
-        capture_output=True,
-        text=True,
+    return programs.run(
+        "alembic",
+        args,
         cwd=pg.ROOT,
         env={**pg.clean_environment(), "PYTHONPATH": str(pg.ROOT), "LEDGERVIEWS_DATABASE_URL": url, **env},
-        timeout=120,
     )
 
 
