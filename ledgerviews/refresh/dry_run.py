@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg import errors as pg
 
 from ledgerviews.queries import query
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from ledgerviews.config import Settings
 
     from .run import Request
+
+_ATTEMPTS = 3
+_AGAIN = (pg.SerializationFailure, pg.DeadlockDetected, pg.UniqueViolation)
+"""What a refresh begins again on, as often; a scrub, which holds no lock of a refresh, may be the cause."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,24 +64,14 @@ def dry_run(settings: Settings, request: Request) -> tuple[Step, ...]:
         "mode": request.mode,
         "upstream": not request.selection,
     }
-    # The plan empties the logs and scans; the lock, taken before the snapshot, is that of a refresh.
-    lock = "LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE"
     with engine.session(settings) as connection:
-        try:
-            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        for attempt in range(1, _ATTEMPTS + 1):
             try:
-                connection.execute(lock if request.wait else lock + " NOWAIT")
-            except psycopg.errors.LockNotAvailable as exc:
-                hint = "Wait for it (--wait, --lock-timeout), or look at it: ledgerviews status."
-                connection.execute("ROLLBACK")
-                raise engine.locked(connection, f"{engine.ANOTHER}.", hint=hint) from exc
-            connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
-            rows = connection.execute(query("plan"), parameters).fetchall()
-        except psycopg.Error as exc:
-            raise engine.explained(connection, settings, exc) from exc
-        finally:
-            if not connection.closed:
-                connection.execute("ROLLBACK")
+                rows = _plan(connection, parameters, wait=request.wait)
+                break
+            except psycopg.Error as exc:
+                if attempt == _ATTEMPTS or not isinstance(exc, _AGAIN):
+                    raise engine.explained(connection, settings, exc) from exc
     return tuple(
         Step(
             schema=schema,
@@ -89,3 +84,22 @@ def dry_run(settings: Settings, request: Request) -> tuple[Step, ...]:
         )
         for schema, name, scope, days, reason, tentative, lows, highs in rows
     )
+
+
+def _plan(connection: psycopg.Connection, parameters: dict[str, Any], *, wait: bool) -> list[tuple[Any, ...]]:
+    """The engine's plan, in a transaction that is rolled back."""
+    # The plan empties the logs and scans; the lock, taken before the snapshot, is that of a refresh.
+    lock = "LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE"
+    try:
+        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        try:
+            connection.execute(lock if wait else lock + " NOWAIT")
+        except pg.LockNotAvailable as exc:
+            hint = "Wait for it (--wait, --lock-timeout), or look at it: ledgerviews status."
+            connection.execute("ROLLBACK")
+            raise engine.locked(connection, f"{engine.ANOTHER}.", hint=hint) from exc
+        connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
+        return connection.execute(query("plan"), parameters).fetchall()
+    finally:
+        if not connection.closed:
+            connection.execute("ROLLBACK")

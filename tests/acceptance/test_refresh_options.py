@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -23,6 +25,10 @@ OLD_EVENT = (
     "INSERT INTO public.suggestion_events (id, txn_id, model_id, features_hash, candidates, mode, created_at)"
     " SELECT gen_random_uuid(), txn_id, model_id, features_hash, candidates, mode, %s"
     " FROM public.suggestion_events LIMIT 1"
+)
+WAITS = (
+    "SELECT FROM pg_catalog.pg_stat_activity AS a"
+    " WHERE a.datname = pg_catalog.current_database() AND a.wait_event = 'transactionid'"
 )
 CHECK = (
     "INSERT INTO ledgerviews.relation_check"
@@ -86,6 +92,26 @@ def test_a_dry_run_waits_for_a_refresh_or_leaves(installed_url: str, run_cli: pg
 
     assert (left.returncode, timed_out.returncode) == (5, 5)
     assert "holds the lock of refreshes" in left.stderr
+
+
+def test_a_dry_run_begins_again_like_a_refresh(
+    filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
+) -> None:
+    """Where the scrub of a refresh, which holds no lock, wrote the same rows, the plan is made anew."""
+    filled.execute(OLD_EVENT, ["2025-10-01 12:00:00"])
+    with (
+        closing(psycopg.connect(installed_url)) as scrub,
+        ThreadPoolExecutor() as pool,
+    ):
+        scrub.execute("UPDATE ledgerviews.relation_state SET scrubbed_at = pg_catalog.now()")
+        told = pool.submit(run_cli, "refresh", "--dry-run", url=installed_url)
+        while not told.done() and not filled.execute(WAITS).fetchall():
+            time.sleep(0.01)
+        scrub.commit()
+        done = told.result()
+
+    assert done.returncode == 0, done.stderr
+    assert "2025-10-01" in done.stdout
 
 
 def test_full_recomputes_all_days(filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli) -> None:

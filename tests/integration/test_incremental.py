@@ -824,6 +824,27 @@ def test_a_scrub_is_no_false_alarm(
     assert connection.execute("SELECT drift FROM ledgerviews.run WHERE drift IS NOT NULL").fetchall() == []
 
 
+def test_a_scrub_makes_way_for_a_refresh(
+    installed_url: str, connect: Connect, connection: psycopg.Connection
+) -> None:
+    """Beside another refresh it neither waits nor writes what that one would begin again for."""
+    connection.execute("CALL ledgerviews.refresh(scrub => false)")
+    verified = "SELECT scrubbed_at FROM ledgerviews.relation_state WHERE scrubbed_at IS NOT NULL"
+    other = connect(installed_url)
+    with other.transaction():
+        other.execute("LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE")
+        connection.execute("SELECT ledgerviews.scrub(1)")
+        beside = connection.execute(verified).fetchall()
+    connection.execute("SELECT ledgerviews.scrub(1)")
+    held = connection.execute(
+        "SELECT FROM pg_catalog.pg_locks WHERE relation = 'ledgerviews.refresh_lock'::pg_catalog.regclass"
+    ).fetchall()
+
+    assert beside == []
+    assert len(connection.execute(verified).fetchall()) == 2
+    assert held == []
+
+
 def test_a_grain_that_is_none_is_told(connection: psycopg.Connection) -> None:
     """Two rows with one key are an error that names the relation and the key, after a single attempt."""
     connection.execute(

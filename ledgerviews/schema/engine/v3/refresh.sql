@@ -33,3 +33,42 @@ RETURN CASE
     ) THEN 'its day or its key is a virtual generated column, which no trigger sees'
 END;
 COMMENT ON FUNCTION ledgerviews.doubt(jsonb, jsonb) IS 'Why the log since a source was last seen does not tell all that changed; NULL where it does.';
+
+DROP FUNCTION ledgerviews.scrub(bigint);
+CREATE FUNCTION ledgerviews.scrub(run_id bigint) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_mart record;
+    v_began timestamptz := pg_catalog.clock_timestamp();
+    v_found text;
+    v_drift text;
+BEGIN
+    -- A refresh that runs or waits writes the same rows: it would begin again, three times among many, or this would
+    -- wait for its end. It goes first; the lock is given back at once.
+    BEGIN
+        LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE NOWAIT;
+        RAISE EXCEPTION USING ERRCODE = 'LV000';
+    EXCEPTION
+        WHEN SQLSTATE 'LV000' THEN NULL;
+        WHEN lock_not_available THEN RETURN;
+    END;
+    FOR v_mart IN
+        SELECT m.schema_name, m.relation_name FROM ledgerviews.materialized_view AS m
+        WHERE m.rollup IS NOT NULL AND m.populated
+        ORDER BY m.schema_name, m.relation_name
+    LOOP
+        v_found := ledgerviews.scrub_relation(v_mart.schema_name, v_mart.relation_name);
+        IF v_found IS NOT NULL THEN
+            RAISE WARNING 'Drift: %. The next refresh recomputes it as a whole.', v_found;
+            v_drift := pg_catalog.concat_ws('; ', v_drift, v_found);
+        END IF;
+    END LOOP;
+    UPDATE ledgerviews.run AS r
+    SET drift = v_drift, scrub_seconds = EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - v_began)
+    WHERE r.run_id = scrub.run_id;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.scrub(bigint) IS
+'Verify one day of every relation that is computed by day, after a run, unless another refresh runs or waits.';
