@@ -34,7 +34,8 @@ RETURN CASE
 END;
 COMMENT ON FUNCTION ledgerviews.doubt(jsonb, jsonb) IS 'Why the log since a source was last seen does not tell all that changed; NULL where it does.';
 
-CREATE OR REPLACE FUNCTION ledgerviews.scrub(run_id bigint) RETURNS void
+DROP FUNCTION ledgerviews.scrub(bigint);
+CREATE FUNCTION ledgerviews.scrub(run_id bigint) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $body$
