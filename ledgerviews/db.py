@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 MINIMUM_SERVER = 150000
 CONNECT_TIMEOUT_S = 10
+KEEPALIVES = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 6}
+"""Seconds, and how often: Linux asks after two hours, when a firewall has long forgotten a connection."""
+
+END_IF_IDLE = "SET LOCAL idle_in_transaction_session_timeout = '10s'"
+"""For a transaction that no client leaves idle: a server may learn hours later that one is gone."""
 
 _SCHEME = re.compile(r"^postgres(?:ql)?(?:\+[a-z0-9_]+)?://", re.IGNORECASE)
 # libpq takes a URL apart at the first @ or /, so a password in which they stand as they are would end up
@@ -60,7 +65,7 @@ _LACKING = {
     'must be member of role "(.+)"': "Run GRANT {0} {me}, or declare another owner.",
 }
 """What gives a right, by what PostgreSQL says where it lacks."""
-_BROKEN = ("08", "25P04", "28", "57P")
+_BROKEN = ("08", "25P03", "25P04", "28", "57P")
 """Classes of SQLSTATE that say that there is no connection, or none any more."""
 
 
@@ -94,6 +99,7 @@ def connect(
     text = conninfo(settings.database_url)
     given = conninfo_to_dict(text)
     _refuse_misplaced(given)
+    keepalives: dict[str, Any] = {name: given.get(name) or value for name, value in KEEPALIVES.items()}
     with translated(target=describe_target(settings)):
         try:
             connection = psycopg.connect(
@@ -104,6 +110,7 @@ def connect(
                 or CONNECT_TIMEOUT_S,
                 fallback_application_name=application,
                 client_encoding="utf8",
+                **keepalives,
             )
         except (psycopg.ProgrammingError, UnicodeError, ValueError) as exc:
             raise UsageError(f"The connection's settings cannot be used: {exc}") from None

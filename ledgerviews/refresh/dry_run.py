@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import errors as pg
 
+from ledgerviews import db
 from ledgerviews.queries import query
 
 from . import engine
@@ -92,6 +93,7 @@ def _plan(connection: psycopg.Connection, parameters: dict[str, Any], *, wait: b
     lock = "LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE"
     try:
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        connection.execute(db.END_IF_IDLE)
         try:
             connection.execute(lock if wait else lock + " NOWAIT")
         except pg.LockNotAvailable as exc:

@@ -72,6 +72,7 @@ def status(settings: Settings, compared: Compared) -> Status:
         connection.read_only = True
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.autocommit = False
+        connection.execute(db.END_IF_IDLE)
         connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
         problem: LedgerviewsError | None = drift(connection, settings)
         (engine, _), *_ = connection.execute(query("installed")).fetchall()

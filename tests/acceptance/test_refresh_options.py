@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -13,11 +16,10 @@ import psycopg
 import pytest
 
 from ledgerviews.models import demo
+from tests import servers as pg
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from tests import servers as pg
 
     Connect = Callable[[str], psycopg.Connection]
 
@@ -112,6 +114,42 @@ def test_a_dry_run_begins_again_like_a_refresh(
 
     assert done.returncode == 0, done.stderr
     assert "2025-10-01" in done.stdout
+
+
+def test_a_dry_run_that_is_gone_keeps_no_refresh_waiting(
+    filled: psycopg.Connection, installed_url: str
+) -> None:
+    """Where its machine or network went without a word, the server ends what holds the lock of a refresh."""
+    waits = (
+        "SELECT FROM pg_catalog.pg_stat_activity AS a"
+        " WHERE a.datname = pg_catalog.current_database() AND a.wait_event_type = 'Lock'"
+    )
+    with closing(psycopg.connect(installed_url)) as other:
+        other.execute("LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE")
+        with subprocess.Popen(
+            [sys.executable, "-m", "ledgerviews", "refresh", "--dry-run"],
+            env={
+                **pg.clean_environment(),
+                "PYTHONPATH": str(pg.ROOT),
+                "LEDGERVIEWS_DATABASE_URL": installed_url,
+            },
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as gone:
+            while gone.poll() is None and not filled.execute(waits).fetchall():
+                time.sleep(0.01)
+            gone.send_signal(signal.SIGSTOP)
+            other.commit()
+            try:
+                filled.execute("SET lock_timeout = '60s'")
+                filled.execute("CALL ledgerviews.refresh(scrub => false)")
+            finally:
+                gone.send_signal(signal.SIGCONT)
+            _, errors = gone.communicate(timeout=60)
+
+    assert gone.returncode in (0, 3), errors  # 0 where something woke it before its end
+    assert "Traceback" not in errors
 
 
 def test_full_recomputes_all_days(filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli) -> None:

@@ -43,6 +43,16 @@ def test_a_session_is_called_as_the_user_calls_it(
     assert found == expected
 
 
+@pytest.mark.parametrize(("parameter", "expected"), [("", "60"), ("keepalives_idle=300", "300")])
+def test_a_silent_network_is_noticed_within_minutes(empty_url: str, parameter: str, expected: str) -> None:
+    """Keepalives begin after a minute instead of Linux's two hours, unless the URL says when."""
+    with closing(db.connect(Settings(database_url=f"{empty_url}&{parameter}".rstrip("&")))) as connection:
+        found = connection.info.get_parameters()
+
+    assert found["keepalives_idle"] == expected
+    assert (found["keepalives_interval"], found["keepalives_count"]) == ("10", "6")
+
+
 def test_the_timeouts_are_the_settings(empty_url: str) -> None:
     """Each time-out that is given holds for the session; the other stays the server's."""
     with closing(db.connect(Settings(database_url=empty_url))) as connection:
