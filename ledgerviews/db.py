@@ -34,7 +34,7 @@ CONNECT_TIMEOUT_S = 10
 KEEPALIVES = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 6}
 """Seconds, and how often: Linux asks after two hours, when a firewall has long forgotten a connection."""
 
-END_IF_IDLE = "SET LOCAL idle_in_transaction_session_timeout = '10s'"
+END_IF_IDLE = "SET LOCAL idle_in_transaction_session_timeout = '30s'"
 """For a transaction that no client leaves idle: a server may learn hours later that one is gone."""
 
 _SCHEME = re.compile(r"^postgres(?:ql)?(?:\+[a-z0-9_]+)?://", re.IGNORECASE)

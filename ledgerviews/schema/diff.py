@@ -62,6 +62,7 @@ def diff(settings: Settings) -> Diff:
     with closing(db.connect(settings)) as connection, db.translated(target=db.describe_target(settings)):
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.autocommit = False
+        connection.execute(db.END_IF_IDLE)
         run = runner(connection)
         pending = _pending(run, settings)
         found = compared(run, wanted, history=_history(run, settings))
