@@ -13,6 +13,7 @@ import runpy
 import select
 import socket
 import sys
+import warnings
 from importlib import import_module
 
 
@@ -89,6 +90,8 @@ if __name__ == "__main__":
         for library in sys.argv[2:]:
             import_module(library)
         gc.freeze()
+        # A library's own thread takes care of itself; Python 3.12 and later warn of any.
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
         os.write(1, b"ready\n")
         wanted = serve(door)
     end_with(wanted)
