@@ -81,6 +81,7 @@ def awkward_json() -> History:
     """Each number and string that jsonb refuses, alone and beside the others, in candidates of type json."""
     texts = [f'[{{"label": "a", "confidence": {number}, "source": "model"}}]' for number in _NUMBERS_RAW]
     texts += [f'[{{"label": "{string}", "confidence": 0.5, "source": "model"}}]' for string in _STRINGS_RAW]
+    texts += [f'[{{"label": "{string}", "confidence": 1e200000}}]' for string in _STRINGS_RAW]
     texts.append("[" + ", ".join((*_NUMBERS_RAW, *(f'"{string}"' for string in _STRINGS_RAW))) + "]")
     events = [
         Event(

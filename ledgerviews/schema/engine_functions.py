@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # Each statement of the frozen files begins a line, and a comment on it ends each function.
 _STATEMENT = re.compile(
-    r"^(?:CREATE (?P<kind>FUNCTION|PROCEDURE) ledgerviews\.(?P<made>\w+)\("
+    r"^(?:CREATE (?:OR REPLACE )?(?P<kind>FUNCTION|PROCEDURE) ledgerviews\.(?P<made>\w+)\("
     r"|DROP (?:FUNCTION|PROCEDURE) ledgerviews\.(?P<dropped>\w+\([^)]*\));"
     r"| *ALTER FUNCTION ledgerviews\.(?P<altered>\w+\([^)]*\))\s+"
     r"(?:SET (?P<set>\w+) = (?P<value>[^;\n]+)|RESET (?P<reset>\w+));)",
@@ -78,7 +78,6 @@ def functions(script: str) -> Mapping[str, Function]:
     for match in _STATEMENT.finditer(script):
         if match["made"]:
             function = _function(script, match)
-            found.pop(function.signature, None)
             found[function.signature] = function
         elif match["dropped"]:
             found.pop(match["dropped"], None)
@@ -115,7 +114,8 @@ def _function(script: str, match: re.Match[str]) -> Function:
     source = script[body.end() : script.index(body["tag"], body.end())] if body["tag"] else None
     return Function(
         signature=f"{match['made']}({', '.join(_types(arguments))})",
-        statement=script[match.start() : comment.start()].rstrip() + "\n",
+        statement=re.sub(r"\ACREATE OR REPLACE ", "CREATE ", script[match.start() : comment.start()].rstrip())
+        + "\n",
         comment=comment[0] + "\n",
         attributes={
             "kind": "p" if match["kind"] == "PROCEDURE" else "f",

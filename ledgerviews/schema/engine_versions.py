@@ -31,6 +31,7 @@ _UP = {
     3: (
         "v3/tables.sql",
         "v3/refresh.sql",
+        "v3/salvage.sql",
         "v3/capture.sql",
         "v3/stage.sql",
         "v3/probe.sql",

@@ -133,4 +133,44 @@ BEGIN
 END
 $body$;
 COMMENT ON FUNCTION ledgerviews.scrub(bigint) IS 'Verify one day of every relation that is computed by day, after a run.';
+CREATE OR REPLACE FUNCTION ledgerviews.json_salvage(value json) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE PARALLEL UNSAFE
+AS $body$
+DECLARE
+    v_text text := value::text;
+BEGIN
+    BEGIN
+        RETURN v_text::jsonb;
+    EXCEPTION WHEN OTHERS THEN
+        NULL;
+    END;
+    BEGIN
+        -- Whole surrogate pairs step aside, marked by control characters, which stand raw in no json; what is left
+        -- is half a pair. No lookbehind: its time grows with the square of the length, or worse.
+        v_text := pg_catalog.regexp_replace(
+            v_text, '\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})',
+            pg_catalog.chr(1) || '\1' || pg_catalog.chr(2) || '\2', 'g');
+        v_text := pg_catalog.regexp_replace(v_text, '\\u(0000|[dD][89a-fA-F][0-9a-fA-F]{2})', '\\ufffd', 'g');
+        v_text := pg_catalog.replace(pg_catalog.replace(v_text, pg_catalog.chr(1), '\u'), pg_catalog.chr(2), '\u');
+        RETURN v_text::jsonb;
+    EXCEPTION WHEN OTHERS THEN
+        NULL;
+    END;
+    BEGIN
+        -- A long fraction is cut, a number too small is 0, one too large is null. A regular expression of
+        -- PostgreSQL repeats at most 255 times.
+        v_text := pg_catalog.regexp_replace(v_text, '(\.[0-9]{250})[0-9]+', '\1', 'g');
+        v_text := pg_catalog.regexp_replace(v_text, '-?[0-9]+(\.[0-9]+)?[eE]-[0-9]{4,}', '0', 'g');
+        v_text := pg_catalog.regexp_replace(
+            v_text,
+            '-?[0-9]+(\.[0-9]+)?[eE][+]?[0-9]{4,}|-?[0-9]{250}[0-9]{60,}(\.[0-9]+)?([eE][-+]?[0-9]+)?',
+            'null', 'g');
+        RETURN v_text::jsonb;
+    EXCEPTION WHEN OTHERS THEN
+        RETURN NULL;
+    END;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.json_salvage(json) IS
+'The value as jsonb with what jsonb cannot hold replaced; NULL where that is not enough. Never raises.';
 UPDATE ledgerviews.engine SET version = 2, installed_at = pg_catalog.now();
