@@ -8,14 +8,14 @@ from ledgerviews.sqltext import statement
 
 from .installed import in_any_order
 from .keys import declared_index
-from .normal import plain
+from .printed import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from .keys import Spec
     from .live import Live, Place, Registered, State
-    from .normal import Normal
+    from .printed import Normal
 
 _TRUE, _FALSE = frozenset({"true", "on", "1", "yes"}), frozenset({"false", "off", "0", "no"})
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from .live import Live, Place, Registered, State
-    from .normal import Normal
+    from .printed import Normal
 
     Ours = Callable[[Place, Registered], bool]
 

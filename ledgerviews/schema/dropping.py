@@ -13,7 +13,7 @@ from ledgerviews.queries import query
 from .compare import DROP
 from .engine_versions import SCHEMA
 from .keys import SOURCE, located
-from .normal import ReadColumn
+from .printed import ReadColumn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

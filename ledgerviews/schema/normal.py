@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
@@ -19,6 +19,7 @@ from ledgerviews.sqltext import MODEL_SCHEMA, identifier, moved, statement, unmo
 from .incremental import rollup_name
 from .keys import Spec, located, split_index
 from .live import Column
+from .printed import Normal, ReadColumn, plain
 from .sql_errors import is_about_the_text, message, position, sqlstate
 
 if TYPE_CHECKING:
@@ -30,55 +31,6 @@ _OURS = "SET LOCAL search_path = pg_catalog, pg_temp"
 # A relation without an alias is its columns' qualifier, too; a second one in a query gets a number.
 _NAME = re.compile(r'"(?P<name>ledgerviews:\d+)(?P<number>_\d+)?"(?P<dot>\.)?')
 _AGAIN = ":again"
-_IDENTIFIER = r'(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)'
-# schema.name name: such a thing stands in FROM only, for a column's own has AS before it. Literals and quoted
-# names are passed over as a whole.
-_REPEATED = re.compile(
-    rf'(?<![\w.$"])({_IDENTIFIER}\.({_IDENTIFIER})) \2(?![\w$"(.])'
-    r"""|'(?:[^']|'')*'|"(?:[^"]|"")*\""""
-)
-
-
-class ReadColumn(NamedTuple):
-    """A column that is read; None of a table that is read without one."""
-
-    schema: str
-    table: str
-    column: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Normal:
-    """A declared definition as PostgreSQL prints it.
-
-    Attributes:
-        printed: the SELECT; None where it cannot be created now.
-        columns: what it gives.
-        days: the body of the function of single days.
-        printed_again: the same, of a view made from what was printed: its text need not come back as it
-            went, and what was restored from a dump was made from it.
-        days_again: the same of the function.
-        indexes: the declared indexes, in their order.
-        error: why it cannot be created.
-        sqlstate: PostgreSQL's code for that.
-        part: the part of the spec that is to blame: definition, day_definition, indexes or options.
-        at: the position in it, from 0; None where nobody knows it.
-        reads: the columns of tables that it reads, as schema, table and column, None for no one of them.
-        reads_days: those of the function of single days.
-    """
-
-    printed: str | None = None
-    columns: tuple[Column, ...] = ()
-    days: str | None = None
-    printed_again: str | None = None
-    days_again: str | None = None
-    indexes: tuple[str, ...] = ()
-    error: str | None = None
-    sqlstate: str | None = None
-    part: str = "definition"
-    at: int | None = None
-    reads: frozenset[ReadColumn] = frozenset()
-    reads_days: frozenset[ReadColumn] = frozenset()
 
 
 @dataclass
@@ -117,11 +69,6 @@ def normalized(
         return maker.printed(standing)
     finally:
         run("ROLLBACK TO SAVEPOINT ledgerviews_compare", None)
-
-
-def plain(printed: str | None) -> str | None:
-    """What PostgreSQL printed, without the aliases that only repeat a relation's name."""
-    return None if printed is None else _REPEATED.sub(lambda found: found[1] or found[0], printed)
 
 
 class _Maker:

@@ -11,7 +11,7 @@ from ledgerviews.errors import DeclarationError, DriftError
 from ledgerviews.schema.compare import Difference, differences, in_question, unknown
 from ledgerviews.schema.keys import declared_index
 from ledgerviews.schema.live import Column, Index, Live, Registered, State
-from ledgerviews.schema.normal import Normal, plain
+from ledgerviews.schema.printed import Normal, plain
 
 SPEC: dict[str, Any] = {
     "kind": "materialized view",

@@ -11,8 +11,8 @@ from ledgerviews.errors import DeclarationError
 from ledgerviews.schema.compare import Difference
 from ledgerviews.schema.difftext import written
 from ledgerviews.schema.live import Column, Live, Registered
-from ledgerviews.schema.normal import Normal
 from ledgerviews.schema.plan import Relation, Step, compatible, plan
+from ledgerviews.schema.printed import Normal
 
 A, B = Column("a", "integer", "-", None), Column("b", "text", "default", None)
 
