@@ -68,7 +68,18 @@ def script(previous: int, version: int) -> str:
         parts = [part for number in range(previous + 1, version + 1) for part in _UP[number]]
     else:
         parts = [part for number in range(previous, version, -1) for part in _DOWN[number]]
-    return "\n".join(_file(part).read_text(encoding="utf-8") for part in parts)
+    texts = [_file(part).read_text(encoding="utf-8") for part in parts]
+    return "\n".join(texts if version > previous else [*texts, *_former(previous, version)])
+
+
+def _former(previous: int, version: int) -> list[str]:
+    """What makes those functions that the newer version has otherwise as the older one has them."""
+    newer = functions(script(0, previous))
+    return [
+        one.anew()
+        for signature, one in functions(script(0, version)).items()
+        if signature in newer and newer[signature] != one
+    ]
 
 
 def _anew(version: int) -> str:

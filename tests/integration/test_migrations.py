@@ -151,6 +151,20 @@ def test_up_down_and_up_again_end_in_the_same_schema(server: pg.PgServer, applic
     }
 
 
+@pytest.mark.parametrize("revision", ["0002", "0004"])
+def test_a_step_back_leaves_what_stood_before(
+    server: pg.PgServer, application_url: str, revision: str
+) -> None:
+    """A downgrade to an older engine gives its schema as the upgrade to it left it, each function included."""
+    settings = Settings(database_url=application_url)
+    commands.upgrade(settings, revision)
+    before = dump(server, application_url)
+    commands.upgrade(settings)
+    commands.downgrade(settings, revision)
+
+    assert sorted(dump(server, application_url).splitlines()) == sorted(before.splitlines())
+
+
 def test_offline_gives_the_same_schema(
     server: pg.PgServer, application_url: str, installed_url: str, run_cli: pg.RunCli
 ) -> None:
