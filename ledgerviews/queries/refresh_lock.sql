@@ -9,6 +9,8 @@ LEFT JOIN pg_catalog.pg_stat_activity AS a ON l.pid = a.pid
 LEFT JOIN ledgerviews.run AS r ON l.pid = r.backend_pid AND r.state = 'running'
 WHERE
     l.granted
+    -- A dump holds the least of them, which keeps nobody out.
+    AND l.mode <> 'AccessShareLock'
     AND l.locktype = 'relation'
     AND l.relation = 'ledgerviews.refresh_lock'::pg_catalog.regclass
     AND l.database = (

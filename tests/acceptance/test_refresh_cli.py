@@ -189,6 +189,10 @@ def test_who_holds_the_lock_is_told(installed_url: str, connect: Connect, run_cl
     connection = connect(installed_url)
     with closing(psycopg.connect(installed_url, application_name="by hand")) as other:
         other.execute("LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE")
+        # As pg_dump holds every table.
+        for dump in (connect(installed_url), connect(installed_url)):
+            dump.execute("BEGIN")
+            dump.execute("LOCK TABLE ledgerviews.refresh_lock IN ACCESS SHARE MODE")
         told = [
             run_cli("refresh", *words, url=installed_url).stderr
             for words in (("--no-wait",), ("--lock-timeout", "100ms"), ("--dry-run", "--no-wait"))
