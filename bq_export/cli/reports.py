@@ -49,7 +49,11 @@ def status(*, as_json: bool) -> None:
 
 @click.command(epilog="Example: bq-export history --limit 50")
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many runs, newest first."
+    "--limit",
+    type=click.IntRange(1, 1_000_000),
+    default=20,
+    show_default=True,
+    help="How many runs, newest first.",
 )
 @output.json_option
 def history(*, limit: int, as_json: bool) -> None:

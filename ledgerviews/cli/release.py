@@ -11,7 +11,7 @@ from ledgerviews.cli import options, output
 @click.argument("tables", nargs=-1, required=True, metavar="TABLE...")
 @click.option(
     "--attempts",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1_000_000),
     default=100,
     show_default=True,
     help="How often to try for a tenth of a second, where something is in use.",

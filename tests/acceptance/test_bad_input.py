@@ -49,6 +49,8 @@ def run(arguments: list[str | bytes], **env: str | bytes) -> subprocess.Complete
         (["db", "upgrade", "--foo"], 2),
         (["db", "upgrade", "nope"], 2),
         (["db", "downgrade", ""], 2),
+        (["tracking", "install", "--attempts", "9" * 11], 2),
+        (["release", "public.transactions", "--attempts", "9" * 11], 2),
         (["dev", "seed", "--days", "999999999"], 2),
         (["dev", "seed", "--until", "0001-01-01"], 2),
         (["dev", "seed", "--until", "9999-12-31"], 2),
