@@ -155,7 +155,7 @@ def test_up_down_and_up_again_end_in_the_same_schema(server: pg.PgServer, applic
 def test_a_step_back_leaves_what_stood_before(
     server: pg.PgServer, application_url: str, revision: str
 ) -> None:
-    """A downgrade to an older engine gives its schema as the upgrade to it left it, each function included."""
+    """A downgrade to an older engine gives its schema as the upgrade to it left it, functions included."""
     settings = Settings(database_url=application_url)
     commands.upgrade(settings, revision)
     before = dump(server, application_url)
