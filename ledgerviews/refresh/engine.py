@@ -109,9 +109,13 @@ def locked(connection: psycopg.Connection, message: str, *, hint: str | None) ->
         return LockedError(message, hint=hint)
     pid, application, role, run_id = held
     who = ", ".join([f"process {pid}", *(word for word in (application, role) if word)])
-    said = "A migration, or somebody's session, holds the lock of refreshes" if run_id is None else ANOTHER
-    run = "" if run_id is None else f"run {run_id}, "
-    return LockedError(message.replace(ANOTHER, f"{said} ({run}{who})", 1), hint=hint)
+    if run_id is not None:
+        return LockedError(message.replace(ANOTHER, f"{ANOTHER} (run {run_id}, {who})", 1), hint=hint)
+    said = f"A migration, or somebody's session, holds the lock of refreshes ({who})"
+    return LockedError(
+        message.replace(ANOTHER, said, 1),
+        hint="Let it end (--wait, --lock-timeout): pg_stat_activity shows it.",
+    )
 
 
 def _put_in_order(connection: psycopg.Connection, error: RowsError) -> None:

@@ -134,7 +134,7 @@ class Status:
         """A line on each thing that makes refreshes slower than they could be, or will make the next one."""
         lines = [f"Definitions were not compared: {self.unknown}"] if self.unknown else []
         for source in self.sources:
-            if source.mend:
+            if source.mend and self.problem is None:
                 lines.append(f"{source.source}: {source.problem}; each refresh recomputes all. {source.mend}")
             lines += [
                 f"{source.source} has no index on ({columns.replace(',', ', ')}): refreshes are exact, and"

@@ -216,6 +216,7 @@ def test_who_holds_the_lock_is_told(installed_url: str, connect: Connect, run_cl
         f"ledgerviews: {held} (process {pid}, by hand, postgres), and the lock time-out passed.",
         f"ledgerviews: {held} (process {pid}, by hand, postgres).",
     ]
+    assert all(text.splitlines()[1].endswith("pg_stat_activity shows it.") for text in told)
     assert re.match(
         r"ledgerviews: Another refresh is running \(run 4, process \d+, ledgerviews, postgres\)\.\n", beside
     )

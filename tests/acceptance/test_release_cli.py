@@ -80,6 +80,7 @@ def test_everything_says_that_a_table_is_released(
     for told in (status.stderr, refresh.stderr):
         assert f"{EVENTS} is released: what reads it is off." in told
         assert "Run `ledgerviews restore`" in told
+        assert "tracking install" not in told
     assert f"Released already, and not restored: {EVENTS} (by postgres, " in second.stderr
 
 
