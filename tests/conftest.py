@@ -6,6 +6,7 @@ databases.
 
 from __future__ import annotations
 
+import compileall
 import importlib
 import itertools
 import os
@@ -44,6 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
         for option in ("collectonly", "help", "version", "showfixtures")
     ):
         return
+    for package in ("ledgerviews", "bq_export", "migrations"):
+        compileall.compile_dir(pg.ROOT / package, quiet=2)  # the commands keep none
     run = secrets.token_hex(4)
     os.environ[pg.RUN] = run
     try:

@@ -191,9 +191,13 @@ def drop_run(server: PgServer, run: str) -> None:
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment without what would lead to another database or change a session."""
+    """This process's environment without what would lead to another database or change a session.
+
+    Python keeps no bytecode: it would take a file that a test writes twice within a second for unchanged.
+    """
     ours = ("PG", "LEDGERVIEWS_", "DATABASE_URL", "ALEMBIC_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _client_programs() -> Path | None:

@@ -303,7 +303,7 @@ def test_an_ordinary_user(cwd: Path) -> None:
     (cwd / "work").mkdir()
     os.chown(cwd / "work", user.pw_uid, user.pw_gid)
     paths = os.pathsep.join([str(cwd / "code"), sysconfig.get_path("purelib")])
-    environment = {**clean_environment(), "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**clean_environment(), "PYTHONPATH": paths}
     environment.pop("HOME", None)
 
     def run(*args: str) -> subprocess.CompletedProcess[str]:

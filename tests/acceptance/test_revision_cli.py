@@ -53,7 +53,6 @@ class Shop:
         """Run ``ledgerviews``."""
         env = {
             "PYTHONPATH": f"{pg.ROOT}:{self.folder}",
-            "PYTHONDONTWRITEBYTECODE": "1",
             "LEDGERVIEWS_MODELS": "shop.models",
             "LEDGERVIEWS_MIGRATIONS": "shop:migrations",
         }
