@@ -32,6 +32,9 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000, help="rows in the events table")
     parser.add_argument("--days", type=int, default=365, help="days that they spread over, in steps of 365")
     parser.add_argument("--ends", type=int, default=0, help="days between today and the last day with rows")
+    parser.add_argument(
+        "--growing", action="store_true", help="days follow the week and grow threefold, as the demo's do"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured, in turn")
     parser.add_argument("--bin-dir", type=Path, help="another PostgreSQL's programs")
     parser.add_argument("--durable", action="store_true", help="writers: commits wait for the disk")

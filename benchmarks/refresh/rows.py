@@ -19,6 +19,25 @@ ALTER TABLE public.suggestion_feedback RENAME TO seed_feedback;
 CREATE TABLE public.suggestion_events (LIKE public.seed_events INCLUDING DEFAULTS);
 CREATE TABLE public.suggestion_feedback (LIKE public.seed_feedback INCLUDING DEFAULTS)
 """
+# The demo's days follow the week and grow threefold, and what the last one holds would depend on the
+# weekday of the run: each event keeps its hour, and moves to the day of its turn, with its feedback.
+_EVEN = """
+CREATE TEMPORARY TABLE moved AS
+SELECT
+    e.id,
+    pg_catalog.make_interval(hours => 24 * (
+        %(until)s::date - %(days)s + 1
+        + ((pg_catalog.row_number() OVER (ORDER BY e.created_at, e.id) - 1) * %(days)s
+            / pg_catalog.count(*) OVER ())::integer
+        - e.created_at::date
+    )) AS later
+FROM public.suggestion_events AS e;
+UPDATE public.suggestion_events AS e SET created_at = e.created_at + m.later
+FROM pg_temp.moved AS m WHERE e.id = m.id;
+UPDATE public.suggestion_feedback AS f SET created_at = f.created_at + m.later
+FROM pg_temp.moved AS m WHERE f.event_id = m.id;
+DROP TABLE pg_temp.moved
+"""
 # In the order of time, as an application writes. md5 gives an event's copy the same new key in both tables.
 _EVENTS = """
 INSERT INTO public.suggestion_events (id, txn_id, model_id, features_hash, candidates, mode, created_at)
@@ -88,10 +107,16 @@ SELECT pg_catalog.format(
 """
 
 
-def fill(connection: psycopg.Connection, *, events: int, days: int, until: dt.date) -> None:
-    """Create the application's tables with about that many events, a third of them with feedback."""
+def fill(connection: psycopg.Connection, *, events: int, days: int, until: dt.date, growing: bool) -> None:
+    """Create the application's tables with about that many events, a third of them with feedback.
+
+    Each day has as many events as any other, or, growing, as the demo gives it.
+    """
     demo.create_tables(connection)
     demo.seed(connection, events=SEED_EVENTS, days=SEED_DAYS, seed=1, until=until)
+    if not growing:
+        for statement in _EVEN.split(";"):
+            connection.execute(statement.encode(), {"until": until, "days": SEED_DAYS})
     spans = max(1, days // SEED_DAYS)
     copies = max(1, events // (SEED_EVENTS * spans))
     connection.execute(_PREPARE)

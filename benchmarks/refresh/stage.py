@@ -39,6 +39,7 @@ class Options:
         events: rows in the events table.
         days: days that they spread over.
         ends: days between today and the last day with rows.
+        growing: whether days follow the week and grow threefold, as the demo's do, or are equal.
         rounds: how often each thing is measured, in turn with what it is compared with.
         bin_dir: another PostgreSQL's programs.
         durable: whether commits wait for the disk.
@@ -48,6 +49,7 @@ class Options:
     events: int
     days: int
     ends: int
+    growing: bool
     rounds: int
     bin_dir: Path | None
     durable: bool
@@ -77,7 +79,7 @@ class Stage:
         events, days = events or self.options.events, days or self.options.days
         with self.connect(database) as connection:
             until = datetime.now(UTC).date() - timedelta(days=self.options.ends)
-            rows.fill(connection, events=events, days=days, until=until)
+            rows.fill(connection, events=events, days=days, until=until, growing=self.options.growing)
         commands.upgrade(Settings(database_url=self.server.url(database)))
         with self.connect(database) as connection:
             for _ in range(2):
