@@ -56,7 +56,8 @@ def install_state(connection: psycopg.Connection) -> None:
     connection.execute(module.UPGRADE)
 
 
-def _client(endpoint: str) -> bigquery.Client:
+def client_of(endpoint: str) -> bigquery.Client:
+    """A client of the peer at an address, past the proxy."""
     return bigquery.Client(
         "local",
         credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
@@ -82,7 +83,7 @@ class World:
         """A dataset that nobody else uses."""
         worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
         dataset = f"d_{worker}_{os.getpid()}_{next(_numbers)}"
-        client = _client(endpoint)
+        client = client_of(endpoint)
         client.create_dataset(f"local.{dataset}")
         export = ExportSettings(
             project="local",
@@ -98,7 +99,7 @@ class World:
 
     def moved(self, endpoint: str) -> World:
         """The same world with its peer at another address."""
-        return replace(self, endpoint=endpoint, client=_client(endpoint))
+        return replace(self, endpoint=endpoint, client=client_of(endpoint))
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Run SQL at the source; the rows, if there are any."""

@@ -16,7 +16,7 @@ from bq_export.dev import server as dev_server
 from tests import servers as pg
 from tests.bigquery import peer
 from tests.bigquery.proxy import FaultProxy, fault_proxy
-from tests.bigquery.world import ROWS, TABLES, World, install_state
+from tests.bigquery.world import ROWS, TABLES, World, client_of, install_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +42,10 @@ def proxy(bigquery_endpoint: str) -> Iterator[FaultProxy]:
     """A proxy to the peer that harms nothing until it is told to."""
     with fault_proxy(bigquery_endpoint) as found:
         yield found
+    # The peer looks through all tables that it has for each that it is asked for.
+    client = client_of(bigquery_endpoint)
+    for dataset in client.list_datasets():
+        client.delete_dataset(dataset.reference, delete_contents=True, not_found_ok=True)
 
 
 @pytest.fixture
