@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from contextlib import contextmanager
@@ -724,6 +725,26 @@ def test_a_deeply_nested_document_is_no_hindrance(older_installed_url: str, conn
     assert connection.execute(
         "SELECT events, candidates_total FROM public.mart_suggestions_daily"
     ).fetchall() == [(3, 3)]
+
+
+def test_a_number_that_nothing_holds_leaves_strings_alone(older_installed_url: str, connect: Connect) -> None:
+    """Beside a number too large for jsonb, what looks like one in a string is kept as it stands."""
+    connection = connect(older_installed_url)
+    connection.execute(
+        "INSERT INTO public.transactions (id, user_id, date, amount, month)"
+        " VALUES (1, 1, '2026-01-01', 1, '2026-01')"
+    )
+    label = 'lot 1e99999, "1e-99999" \\ 0.' + "1" * 300
+    candidate = f'{{"label": {json.dumps(label)}, "rank": 1e999999, "confidence": 0.{"5" * 300}}}'
+    connection.execute(
+        "INSERT INTO public.suggestion_events (id, txn_id, candidates, mode, created_at)"
+        " VALUES (gen_random_uuid(), 1, %s, 'auto', '2026-03-01')",
+        [f"[{candidate}]"],
+    )
+
+    assert connection.execute(
+        "SELECT candidate_count, top_label, top_confidence FROM public.stg_suggestion_events"
+    ).fetchall() == [(1, label, 5 / 9)]
 
 
 @pytest.mark.parametrize(("late_by", "late"), [("24 hours", 0), ("24 hours 1 microsecond", 1)])

@@ -1,4 +1,5 @@
--- Engine version 3: json that jsonb refuses. An escaped backslash before u0000 is no escape of a character.
+-- Engine version 3: json that jsonb refuses. An escaped backslash before u0000 is no escape of a character, and
+-- what looks like a number in a string is none.
 
 CREATE OR REPLACE FUNCTION ledgerviews.json_salvage(value json) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL UNSAFE
@@ -26,14 +27,24 @@ BEGIN
         NULL;
     END;
     BEGIN
-        -- A long fraction is cut, a number too small is 0, one too large is null. A regular expression of
-        -- PostgreSQL repeats at most 255 times.
-        v_text := pg_catalog.regexp_replace(v_text, '(\.[0-9]{250})[0-9]+', '\1', 'g');
-        v_text := pg_catalog.regexp_replace(v_text, '-?[0-9]+(\.[0-9]+)?[eE]-[0-9]{4,}', '0', 'g');
-        v_text := pg_catalog.regexp_replace(
-            v_text,
-            '-?[0-9]+(\.[0-9]+)?[eE][+]?[0-9]{4,}|-?[0-9]{250}[0-9]{60,}(\.[0-9]+)?([eE][-+]?[0-9]+)?',
-            'null', 'g');
+        -- Outside strings a long fraction is cut, a number too small is 0, one too large is null. A regular
+        -- expression of PostgreSQL repeats at most 255 times.
+        SELECT pg_catalog.string_agg(
+            CASE
+                WHEN pg_catalog.starts_with(part.text, '"') THEN part.text
+                ELSE
+                    pg_catalog.regexp_replace(
+                        pg_catalog.regexp_replace(
+                            pg_catalog.regexp_replace(part.text, '(\.[0-9]{250})[0-9]+', '\1', 'g'),
+                            '-?[0-9]+(\.[0-9]+)?[eE]-[0-9]{4,}', '0', 'g'),
+                        '-?[0-9]+(\.[0-9]+)?[eE][+]?[0-9]{4,}|-?[0-9]{250}[0-9]{60,}(\.[0-9]+)?([eE][-+]?[0-9]+)?',
+                        'null', 'g')
+            END, '' ORDER BY part.place)
+        INTO v_text
+        FROM (
+            SELECT m.found[1] AS text, m.place
+            FROM pg_catalog.regexp_matches(v_text, '"(?:[^"\\]|\\.)*"|[^"]+', 'g') WITH ORDINALITY AS m (found, place)
+        ) AS part;
         RETURN v_text::jsonb;
     EXCEPTION WHEN OTHERS THEN
         RETURN NULL;
