@@ -6,6 +6,7 @@ import json
 import os
 import re
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from string import whitespace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from .errors import (
     UnreachableError,
     UsageError,
 )
+from .queries import query
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,6 +35,9 @@ MINIMUM_SERVER = 150000
 CONNECT_TIMEOUT_S = 10
 KEEPALIVES = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 6}
 """Seconds, and how often: Linux asks after two hours, when a firewall has long forgotten a connection."""
+
+LOOK_LOCK_TIMEOUT_MS = 5_000
+"""How long what only looks waits for a lock that keeps it out, where nothing is set."""
 
 END_IF_IDLE = "SET LOCAL idle_in_transaction_session_timeout = '30s'"
 """For a transaction that no client leaves idle: a server may learn hours later that one is gone."""
@@ -137,12 +142,34 @@ def _refuse_misplaced(given: Mapping[str, Any]) -> None:
 
 
 def set_timeouts(
-    connection: psycopg.Connection, *, lock_timeout_ms: int | None, statement_timeout_ms: int | None
+    connection: psycopg.Connection,
+    *,
+    lock_timeout_ms: int | None,
+    statement_timeout_ms: int | None,
+    local: bool = False,
 ) -> None:
-    """Set the session's time-outs in milliseconds; None leaves the server's own."""
+    """Set the session's time-outs, or the transaction's, in milliseconds; None leaves the server's own."""
     for name, value in (("lock_timeout", lock_timeout_ms), ("statement_timeout", statement_timeout_ms)):
         if value is not None:
-            connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", [name, str(value)])
+            connection.execute("SELECT pg_catalog.set_config(%s, %s, %s)", [name, str(value), local])
+
+
+def looking(settings: Settings) -> Settings:
+    """The settings of what only looks: it waits a moment for a lock where nothing else is set."""
+    if settings.lock_timeout_ms is None:
+        return replace(settings, lock_timeout_ms=LOOK_LOCK_TIMEOUT_MS)
+    return settings
+
+
+def look_only(connection: psycopg.Connection, settings: Settings) -> None:
+    """Bound a transaction that only looks: how long it waits for a lock, runs, and stays idle."""
+    connection.execute(END_IF_IDLE)
+    set_timeouts(
+        connection,
+        lock_timeout_ms=looking(settings).lock_timeout_ms,
+        statement_timeout_ms=settings.statement_timeout_ms,
+        local=True,
+    )
 
 
 def describe_target(settings: Settings) -> str:
@@ -161,16 +188,23 @@ def describe_target(settings: Settings) -> str:
 
 
 @contextmanager
-def translated(*, target: str = "the database") -> Iterator[None]:
-    """Turn a driver's error inside the block into one of ours, with the cause and the mend."""
+def translated(
+    *, target: str = "the database", connection: psycopg.Connection | None = None
+) -> Iterator[None]:
+    """Turn a driver's error inside the block into one of ours, with the cause and the mend.
+
+    Of a lock that was not had on the connection it says who has it.
+    """
     try:
         yield
     except psycopg.Error as exc:
-        raise translate(exc, target=target) from exc
+        raise translate(exc, target=target, connection=connection) from exc
 
 
-def translate(exc: psycopg.Error, *, target: str = "the database") -> LedgerviewsError:
-    """One of our errors for a driver's error."""
+def translate(
+    exc: psycopg.Error, *, target: str = "the database", connection: psycopg.Connection | None = None
+) -> LedgerviewsError:
+    """One of our errors for a driver's error; ``connection`` is rolled back on a lock time-out."""
     diag = exc.diag
     message = diag.message_primary or str(exc).strip()
     parts = [part for part in (diag.message_detail, diag.message_hint) if part]
@@ -182,7 +216,7 @@ def translate(exc: psycopg.Error, *, target: str = "the database") -> Ledgerview
     if diag.sqlstate == _UNFIT:
         return DatabaseError(message, hint="\n  ".join(line for part in parts for line in part.splitlines()))
     if error := _refused(exc, message, hint, target):
-        return error
+        return _named(error, connection) if isinstance(exc, pg.LockNotAvailable) and hint is None else error
     if diag.sqlstate is None and not isinstance(exc, psycopg.OperationalError):
         return DatabaseError(message)  # the driver's own refusal; no server was asked
     if diag.sqlstate is None or diag.sqlstate.startswith(_BROKEN):
@@ -197,7 +231,7 @@ def _refused(  # noqa: PLR0911 (one for each that we know)
     """Our error for what the server refused and we know the mend of."""
     match exc:
         case pg.LockNotAvailable():
-            again = "Try again, or raise the lock time-out (LEDGERVIEWS_LOCK_TIMEOUT)."
+            again = "Try again, or raise the lock time-out (--lock-timeout, LEDGERVIEWS_LOCK_TIMEOUT)."
             return LockedError(message, hint=hint or again)
         case pg.DeadlockDetected():
             return LockedError(f"{message}: another session needs the same relations.", hint="Try again.")
@@ -233,6 +267,24 @@ def _refused(  # noqa: PLR0911 (one for each that we know)
             )
         case _:
             return None
+
+
+def _named(error: LedgerviewsError, connection: psycopg.Connection | None) -> LedgerviewsError:
+    """A lock that was not had in time, with who has locked what, if anybody still has."""
+    if connection is None:
+        return error
+    try:
+        connection.rollback()
+        rows = connection.execute(query("lock_holders")).fetchall()
+    except psycopg.Error:
+        return error
+    holders = [f"{relation} is locked by {session(*row)}" for relation, *row in rows]
+    return LockedError(f"{error.message}: {'; '.join(holders)}.", hint=error.hint) if holders else error
+
+
+def session(pid: int, application: str, role: str) -> str:
+    """A session in words, as pg_stat_activity knows it."""
+    return ", ".join([f"process {pid}", *(word for word in (application, role) if word)])
 
 
 def _grant(message: str) -> str:

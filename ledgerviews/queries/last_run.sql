@@ -1,4 +1,4 @@
--- The latest run that was begun, whatever became of it.
+-- The run that is going on, else the latest that was not kept out by another.
 SELECT
     r.run_id,
     r.state,
@@ -6,5 +6,12 @@ SELECT
     r.finished_at,
     r.error
 FROM ledgerviews.run AS r
-ORDER BY r.run_id DESC
+LEFT JOIN pg_catalog.pg_stat_activity AS a
+    ON
+        r.backend_pid = a.pid
+        AND (r.backend_started_at IS NULL OR a.backend_start IS NULL OR r.backend_started_at = a.backend_start)
+ORDER BY
+    (r.state = 'running' AND a.pid IS NOT NULL) DESC,
+    r.state IN ('waiting', 'locked'),
+    r.run_id DESC
 LIMIT 1;

@@ -99,7 +99,8 @@ def _plan(connection: psycopg.Connection, parameters: dict[str, Any], *, wait: b
         except pg.LockNotAvailable as exc:
             hint = "Wait for it (--wait, --lock-timeout), or look at it: ledgerviews status."
             connection.execute("ROLLBACK")
-            raise engine.locked(connection, f"{engine.ANOTHER}.", hint=hint) from exc
+            passed = " and the lock time-out passed" if wait else ""
+            raise engine.locked(connection, f"{engine.ANOTHER}{passed}.", hint=hint) from exc
         connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
         return connection.execute(query("plan"), parameters).fetchall()
     finally:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # How the engine begins to tell that the lock of refreshes is held, by whomever.
 ANOTHER = "Another refresh is running"
 _GRANTS = "Refresh as the owner, or have it run `ledgerviews grant refresher ROLE`, again after each upgrade."
+CREATE_AGAIN = "`ledgerviews db revision -m TEXT` writes the revision that creates it again."
 _CALL = "CALL ledgerviews.refresh(%s::text[], %s::text, %s::boolean, %s::boolean, %s::boolean)"
 
 
@@ -41,7 +42,10 @@ def session(
     settings: Settings, *, progress: Callable[[str], None] | None = None
 ) -> Iterator[psycopg.Connection]:
     """A connection to a database that is at this package's revision, with the time-outs of the settings."""
-    with closing(db.connect(settings)) as connection, db.translated(target=db.describe_target(settings)):
+    with (
+        closing(db.connect(settings)) as connection,
+        db.translated(target=db.describe_target(settings), connection=connection),
+    ):
         try:
             require_current(connection, settings)
         except psycopg.errors.InsufficientPrivilege as exc:
@@ -86,6 +90,8 @@ def explained(connection: psycopg.Connection, settings: Settings, exc: psycopg.E
     """One of our errors for an error of the engine."""
     message, hint = exc.diag.message_primary or str(exc), exc.diag.message_hint
     match exc:
+        case psycopg.errors.UndefinedTable() if message.startswith("Installed by a migration, but no longer"):
+            return UsageError(message, hint=CREATE_AGAIN)
         case psycopg.errors.UndefinedTable() if not message.startswith("Refreshing "):
             return UsageError(message, hint=hint)
         case psycopg.errors.InsufficientPrivilege():
@@ -94,7 +100,7 @@ def explained(connection: psycopg.Connection, settings: Settings, exc: psycopg.E
                 hint=hint or _GRANTS,
             )
         case _:
-            error = db.translate(exc, target=db.describe_target(settings))
+            error = db.translate(exc, target=db.describe_target(settings), connection=connection)
     if isinstance(error, RowsError) and not connection.closed:
         _put_in_order(connection, error)
     if isinstance(error, LockedError) and message.startswith(ANOTHER):
@@ -102,13 +108,26 @@ def explained(connection: psycopg.Connection, settings: Settings, exc: psycopg.E
     return error
 
 
+def tell_of_waiting(connection: psycopg.Connection, progress: Callable[[str], None]) -> None:
+    """Say for whom a refresh that is called now will wait, if for anybody."""
+    who, run_id = _holder(connection)
+    if run_id is not None:
+        progress(f"Waiting for run {run_id} ({who}).")
+    elif who is not None:
+        progress(f"Waiting for a migration, or somebody's session, that holds the lock of refreshes ({who}).")
+
+
+def _holder(connection: psycopg.Connection) -> tuple[str | None, int | None]:
+    """The session that holds the lock of refreshes, in words, and the run that it is."""
+    held = connection.execute(query("refresh_lock")).fetchone()
+    return (None, None) if held is None else (db.session(*held[:-1]), held[-1])
+
+
 def locked(connection: psycopg.Connection, message: str, *, hint: str | None) -> LockedError:
     """The error of a refresh that another session keeps out, with who that is, if it still does."""
-    held = connection.execute(query("refresh_lock")).fetchone()
-    if held is None:
+    who, run_id = _holder(connection)
+    if who is None:
         return LockedError(message, hint=hint)
-    pid, application, role, run_id = held
-    who = ", ".join([f"process {pid}", *(word for word in (application, role) if word)])
     if run_id is not None:
         return LockedError(message.replace(ANOTHER, f"{ANOTHER} (run {run_id}, {who})", 1), hint=hint)
     said = f"A migration, or somebody's session, holds the lock of refreshes ({who})"

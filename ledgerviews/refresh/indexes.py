@@ -99,7 +99,7 @@ class _Part:
 
 def wanted(settings: Settings) -> tuple[WantedIndex, ...]:
     """All of them, those that are there too."""
-    with engine.session(settings) as connection:
+    with engine.session(db.looking(settings)) as connection:
         return tuple(one for one, _ in _wanted(connection))
 
 

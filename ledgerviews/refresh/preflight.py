@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 NEEDED_ENGINE = 2
+RELEASING_ENGINE = 3
 
 
 def engine_version(connection: psycopg.Connection) -> int:
@@ -43,10 +44,11 @@ def drift(connection: psycopg.Connection, settings: Settings) -> DriftError | No
         return DriftError(
             f"ledgerviews is not installed in database {database!r}.", hint="Run `ledgerviews db upgrade`."
         )
+    # An upgrade is refused while something is released.
     return (
-        _revision(connection, settings, version_table=version_table)
+        _released(connection)
+        or _revision(connection, settings, version_table=version_table)
         or _engine(connection)
-        or _released(connection)
     )
 
 
@@ -64,6 +66,8 @@ def _engine(connection: psycopg.Connection) -> DriftError | None:
 
 def _released(connection: psycopg.Connection) -> DriftError | None:
     """What reads a released table is off until it is restored."""
+    if engine_version(connection) < RELEASING_ENGINE:
+        return None
     ((tables,),) = connection.execute(query("released")).fetchall()
     if tables is None:
         return None

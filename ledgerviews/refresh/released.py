@@ -9,14 +9,14 @@ from ledgerviews import db
 from ledgerviews.errors import DriftError, UsageError
 from ledgerviews.queries import query
 
+from .preflight import RELEASING_ENGINE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import psycopg
 
     from ledgerviews.config import Settings
-
-_NEEDED_ENGINE = 3
 
 
 def release(settings: Settings, tables: Sequence[str], *, attempts: int) -> int:
@@ -51,7 +51,7 @@ def _session(settings: Settings) -> Iterator[psycopg.Connection]:
     """One transaction on an engine that knows this; the package's revision does not matter."""
     with (
         closing(db.connect(settings, autocommit=True)) as connection,
-        db.translated(target=db.describe_target(settings)),
+        db.translated(target=db.describe_target(settings), connection=connection),
     ):
         engine, _ = connection.execute(query("installed")).fetchall()[0]
         if not engine:
@@ -60,10 +60,10 @@ def _session(settings: Settings) -> Iterator[psycopg.Connection]:
                 hint="There is nothing to release. Run `ledgerviews db upgrade` to install it.",
             )
         ((version,),) = connection.execute(query("engine_version")).fetchall()
-        if version < _NEEDED_ENGINE:
+        if version < RELEASING_ENGINE:
             raise DriftError(
                 f"The engine in database {connection.info.dbname!r} is version {version}; releasing needs"
-                f" {_NEEDED_ENGINE}.",
+                f" {RELEASING_ENGINE}.",
                 hint="Run `ledgerviews db upgrade`.",
             )
         db.set_timeouts(

@@ -144,6 +144,8 @@ def refresh(settings: Settings, request: Request, *, progress: Callable[[str], N
         scrub=request.scrub,
     )
     with engine.session(settings, progress=progress) as connection:
+        if request.wait:
+            engine.tell_of_waiting(connection, progress)
         run_id = engine.call(connection, settings, arguments)
         return _committed(connection, run_id, "the relations are refreshed")
 
@@ -159,6 +161,8 @@ def verify(
     # The scrub would compare a part of the same once more.
     arguments = engine.Call(relations=relations(settings, request), mode="verify", wait=wait, scrub=False)
     with engine.session(settings, progress=progress) as connection:
+        if wait:
+            engine.tell_of_waiting(connection, progress)
         run_id = engine.call(connection, settings, arguments)
         return _committed(connection, run_id, "all is equal")
 

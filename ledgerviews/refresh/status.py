@@ -10,7 +10,7 @@ from psycopg import sql
 
 from ledgerviews import db
 from ledgerviews.catalog import load
-from ledgerviews.errors import DatabaseError
+from ledgerviews.errors import DatabaseError, LockedError
 from ledgerviews.queries import query
 
 from . import sources
@@ -67,12 +67,15 @@ def status(settings: Settings, compared: Compared) -> Status:
     """
     catalog = load(settings.models)
     declared = {(settings.schema, model.name): model for model in catalog.models.values()}
-    with closing(db.connect(settings)) as connection, db.translated(target=db.describe_target(settings)):
+    with (
+        closing(db.connect(settings)) as connection,
+        db.translated(target=db.describe_target(settings), connection=connection),
+    ):
         # One transaction, so nothing of this stays with a pooled session, and all comes from one moment.
         connection.read_only = True
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.autocommit = False
-        connection.execute(db.END_IF_IDLE)
+        db.look_only(connection, settings)
         connection.execute("SET LOCAL search_path = pg_catalog, pg_temp")
         problem: LedgerviewsError | None = drift(connection, settings)
         (engine, _), *_ = connection.execute(query("installed")).fetchall()
@@ -97,7 +100,7 @@ def status(settings: Settings, compared: Compared) -> Status:
         if relation.definition == RENAMED and relation.detail
     }
     refused = compared.refused
-    if problem is None and refused is not None and not isinstance(refused, DatabaseError):
+    if problem is None and refused is not None and not isinstance(refused, DatabaseError | LockedError):
         problem = refused
     missing = [
         RelationStatus(schema=schema, name=name, kind=str(model.kind), definition=NOT_INSTALLED)

@@ -27,7 +27,7 @@ _MENDS = {
     RENAMED: "`ledgerviews db revision -m TEXT` writes the revision that renames it.",
     NOT_INSTALLED: "Write a revision that installs it, or set LEDGERVIEWS_SCHEMA to where it stands.",
     NOT_DECLARED: "Drop it by a revision, or set LEDGERVIEWS_MODELS to its own.",
-    GONE: "Downgrade to the revision before the one that creates it, and upgrade again.",
+    GONE: "`ledgerviews db revision -m TEXT` writes the revision that creates it again.",
     NO_INDEX: "`ledgerviews refresh` tells the CREATE UNIQUE INDEX that brings it back.",
 }
 # What code and database agree in, and what the comparison leaves to others.

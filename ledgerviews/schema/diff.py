@@ -59,10 +59,13 @@ class Diff:
 def diff(settings: Settings) -> Diff:
     """Compare the models of the settings with the database, in one transaction that is rolled back."""
     wanted = Declared(catalog=load(settings.models), entities=None, schema=settings.schema)
-    with closing(db.connect(settings)) as connection, db.translated(target=db.describe_target(settings)):
+    with (
+        closing(db.connect(settings)) as connection,
+        db.translated(target=db.describe_target(settings), connection=connection),
+    ):
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.autocommit = False
-        connection.execute(db.END_IF_IDLE)
+        db.look_only(connection, settings)
         run = runner(connection)
         pending = _pending(run, settings)
         found = compared(run, wanted, history=_history(run, settings))

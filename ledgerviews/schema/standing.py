@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ledgerviews.errors import DatabaseError, DeclarationError, DriftError, LedgerviewsError
+from ledgerviews.errors import DatabaseError, DeclarationError, DriftError, LedgerviewsError, LockedError
 
 from .compare import RENAME
 from .diff import diff
@@ -40,7 +40,7 @@ def standing(settings: Settings) -> Standing:
     """Compare, in a transaction that is rolled back; where that is refused, say why."""
     try:
         found = diff(settings)
-    except (DatabaseError, DeclarationError, DriftError) as exc:
+    except (DatabaseError, DeclarationError, DriftError, LockedError) as exc:
         return Standing(refused=exc)
     sources = [one for one in found.differences if _kind(one) == SOURCE]
     return Standing(

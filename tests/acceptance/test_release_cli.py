@@ -84,6 +84,20 @@ def test_everything_says_that_a_table_is_released(
     assert f"Released already, and not restored: {EVENTS} (by postgres, " in second.stderr
 
 
+def test_a_pending_migration_waits_for_the_restore(
+    filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
+) -> None:
+    """Where a table is released and a migration is pending, too, the first step is told: restore."""
+    run_cli("db", "downgrade", "-1", url=installed_url)
+    run_cli("release", EVENTS, url=installed_url)
+
+    for words in (("status",), ("refresh",)):
+        done = run_cli(*words, url=installed_url)
+        assert done.returncode == 4
+        assert f"{EVENTS} is released: what reads it is off." in done.stderr
+        assert "Run `ledgerviews restore`" in done.stderr
+
+
 def test_no_revision_runs_while_a_table_is_released(
     filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
 ) -> None:
