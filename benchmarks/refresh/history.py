@@ -54,6 +54,14 @@ def _day(stage: Stage, label: str, day: str) -> None:
         out.times(f"CALL, {365 * LENGTHS[name]:,} days", times.calls)
         out.times("  of which recompute", times.recomputes)
         out.times("  bare REFRESH … CONCURRENTLY over the rollups", times.bare)
+    touched = {}
+    for name in found:
+        with stage.connect(name) as connection:
+            touched[name] = engine.pages(connection, day)
+    out.say(
+        f"  pages touched to recompute {label}: {touched['short']:,} of the short history,"
+        f" {touched['long']:,} of the long one: {touched['long'] / touched['short']:.3f}"
+    )
     short, long = found["short"], found["long"]
     out.goal("recompute, long / short", results.ratio(long.recomputes, short.recomputes), GOAL)
     least = median(long.bare) + median(short.recomputes)

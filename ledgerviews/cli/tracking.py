@@ -89,9 +89,17 @@ def _change(names: tuple[str, ...], wanted: str, attempts: int) -> None:
     from ledgerviews.refresh import sources  # noqa: PLC0415 (loads the database driver)
 
     with output.terminated_as_interrupted(), output.progress("tracking") as progress:
-        changed, same = sources.track(options.settings(), names, wanted, attempts=attempts, progress=progress)
+        changed, same, beside = sources.track(
+            options.settings(), names, wanted, attempts=attempts, progress=progress
+        )
     said = "not tracked (each refresh scans it)" if wanted == "none" else f"tracked: {wanted}"
     for source in changed:
         click.echo(f"{source.source} is now {said}.")
     for source in same:
         click.echo(f"{source.source} is {said}, as before.")
+    for source in beside:
+        click.echo(
+            f"{source.source} is scanned all the same, as its parent is: `ledgerviews tracking install`,"
+            " without a name, puts triggers on both.",
+            err=True,
+        )

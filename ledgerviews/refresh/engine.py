@@ -120,7 +120,7 @@ def tell_of_waiting(connection: psycopg.Connection, progress: Callable[[str], No
 def _holder(connection: psycopg.Connection) -> tuple[str | None, int | None]:
     """The session that holds the lock of refreshes, in words, and the run that it is."""
     held = connection.execute(query("refresh_lock")).fetchone()
-    return (None, None) if held is None else (db.session(*held[:-1]), held[-1])
+    return (None, None) if held is None else (db.session_in_words(*held[:-1]), held[-1])
 
 
 def locked(connection: psycopg.Connection, message: str, *, hint: str | None) -> LockedError:

@@ -110,8 +110,10 @@ def track(
     *,
     attempts: int,
     progress: Callable[[str], None],
-) -> tuple[list[Source], list[Source]]:
-    """Have writes to the sources tracked so, or not (``none``); gives those changed, and those that were so.
+) -> tuple[list[Source], list[Source], list[Source]]:
+    """Have writes to the sources tracked so, or not (``none``).
+
+    Gives those changed, those that were so, and those that have triggers and are scanned, as their parent is.
 
     A source that is tracked so already stays as it is, since new triggers would mean a full refresh. Raises
     DatabaseError where this role may not, before anything is done, and LockedError where a table was in use
@@ -132,7 +134,8 @@ def track(
                 "SELECT ledgerviews.track(%s::text, %s::text, %s::integer)",
                 [source.source, tracking, attempts],
             )
-    return changed, [one for one in all_of_them if one not in changed]
+        beside = [one for one in read(connection) if one.scanned and one.tracking != "none"]
+    return changed, [one for one in all_of_them if one not in changed], beside
 
 
 _SAID = {

@@ -219,6 +219,8 @@ def test_tracking_is_taken_off_and_put_on(installed_url: str, connect: Connect, 
     status = json.loads(run_cli("tracking", "status", "--json", url=installed_url).stdout)
 
     assert removed.stdout == "public.suggestion_events is now not tracked (each refresh scans it).\n"
+    assert "public.suggestion_feedback is scanned all the same, as its parent is" in removed.stderr
+    assert "all the same" not in installed.stderr
     assert left == [("suggestion_feedback", 3, True)]
     assert installed.stdout.splitlines() == [
         "public.suggestion_events is now tracked: every write.",

@@ -1,0 +1,27 @@
+"""The one door to PostgreSQL: connecting, time-outs, and driver errors turned into ours."""
+
+from .connecting import (
+    CONNECT_TIMEOUT_S,
+    END_IF_IDLE,
+    connect,
+    conninfo,
+    describe_target,
+    look_only,
+    looking,
+    set_timeouts,
+)
+from .translation import session_in_words, translate, translated
+
+__all__ = [
+    "CONNECT_TIMEOUT_S",
+    "END_IF_IDLE",
+    "connect",
+    "conninfo",
+    "describe_target",
+    "look_only",
+    "looking",
+    "session_in_words",
+    "set_timeouts",
+    "translate",
+    "translated",
+]
