@@ -1,6 +1,6 @@
 -- Which relations other sessions have locked against others' use: name, process, application and role; the strongest first.
 SELECT
-    pg_catalog.format('%I.%I', n.nspname, c.relname) AS relation,
+    pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS relation,
     l.pid,
     COALESCE(a.application_name, '') AS application_name,
     COALESCE(a.usename, '') AS role
