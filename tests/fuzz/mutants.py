@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _EVENTS_TRACK = "ledgerviews.suggestion_events_track()"
 _FEEDBACK_TRACK = "ledgerviews.suggestion_feedback_track()"
-_FEEDBACK_CHANGED = "ledgerviews.suggestion_feedback_changed(boolean)"
+_FEEDBACK_TAKEN = "ledgerviews.suggestion_feedback_taken(boolean)"
 _PUBLISH = "ledgerviews.publish(bigint, ledgerviews.step, integer, text, date)"
 _REFRESH = "ledgerviews.refresh(text[], text, boolean, boolean, boolean, bigint)"
 
@@ -48,17 +48,17 @@ def resolves_the_day_in_the_trigger(connection: psycopg.Connection) -> None:
 
 def forgets_orphans(connection: psycopg.Connection) -> None:
     """Feedback that found its event again still counts on its own day."""
-    rewrite(connection, _FEEDBACK_CHANGED, ("(p.id = o.key) AND", "false AND"))
+    rewrite(connection, _FEEDBACK_TAKEN, ("(p.id = o.key) AND", "false AND"))
 
 
 def seeks_parents_in_the_log_only(connection: psycopg.Connection) -> None:
     """Feedback whose event came on an open day, which no log tells, still counts on its own day."""
-    rewrite(connection, _FEEDBACK_CHANGED, ("min(t.open_from)", "NULL::date"))
+    rewrite(connection, _FEEDBACK_TAKEN, ("min(t.open_from)", "NULL::date"))
 
 
 def ignores_keys_that_are_gone(connection: psycopg.Connection) -> None:
     """Feedback whose event went away is not counted on its own day."""
-    rewrite(connection, _FEEDBACK_CHANGED, ("(c.key IS NOT NULL)", "false"))
+    rewrite(connection, _FEEDBACK_TAKEN, ("(c.key IS NOT NULL)", "false"))
 
 
 def ignores_running_transactions(connection: psycopg.Connection) -> None:

@@ -176,7 +176,7 @@ def instrument(connection: psycopg.Connection) -> None:
     )
     rewrite(
         connection,
-        "ledgerviews.suggestion_feedback_changed(boolean)",
+        "ledgerviews.suggestion_feedback_taken(boolean)",
         ("(count(*) > 1000)", "(count(*) > 2)"),
     )
     connection.execute(

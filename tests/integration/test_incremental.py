@@ -120,7 +120,7 @@ def exact(session: psycopg.Connection, run_id: int) -> bool:
 def take_for_many(session: psycopg.Connection, *, many: bool) -> None:
     """Have one orphan looked for as a thousand are, or leave it."""
     if many:
-        function = "ledgerviews.suggestion_feedback_changed(boolean)"
+        function = "ledgerviews.suggestion_feedback_taken(boolean)"
         rewrite(session, function, ("(count(*) > 1000)", "(count(*) > 0)"))
 
 
@@ -315,6 +315,22 @@ def test_nothing_new_refreshes_no_view(connection: psycopg.Connection) -> None:
     assert {method for _, method, _ in steps(connection, open_days).values()} == {"unchanged"}
     assert scopes(connection, open_days) == ["days", "days", "none"]
     assert scopes(connection, nothing) == ["none", "none", "none"]
+
+
+@pytest.mark.parametrize("stem", ["suggestion_events", "suggestion_feedback"])
+def test_a_log_in_which_nothing_stands_is_not_emptied(connection: psycopg.Connection, stem: str) -> None:
+    """What empties a log, and takes long to plan, is called only where something stands in one."""
+    refresh(connection)
+    connection.execute(
+        f"CREATE OR REPLACE FUNCTION ledgerviews.{stem}_taken(fresh boolean)"
+        " RETURNS TABLE (source text, day date) LANGUAGE plpgsql AS $$BEGIN RAISE 'emptied'; END$$".encode()
+    )
+    nothing = refresh(connection)
+    add_event(connection, "2026-04-04 10:00", number=7)
+
+    assert {method for _, method, _ in steps(connection, nothing).values()} == {"unchanged"}
+    with pytest.raises(psycopg.errors.RaiseException, match="emptied"):
+        refresh(connection)
 
 
 def test_days_that_turn_out_the_same_refresh_no_view(connection: psycopg.Connection) -> None:

@@ -236,6 +236,7 @@ def test_the_reader_reads_what_is_published(roles: Roles, run_cli: pg.RunCli) ->
         "SELECT * FROM ledgerviews.run",
         "SELECT * FROM ledgerviews.mart_suggestions_daily_rollup",
         "SELECT * FROM ledgerviews.suggestion_events_changed(false)",
+        "SELECT * FROM ledgerviews.suggestion_events_taken(false)",
         "SELECT * FROM ledgerviews.suggestion_events_scan()",
         "SELECT * FROM ledgerviews.mart_suggestions_daily_rollup_days('2025-01-01', '2026-01-01')",
         "CALL ledgerviews.refresh()",
@@ -253,6 +254,7 @@ def test_the_application_writes_without_any_grant_of_ours(roles: Roles) -> None:
         "DELETE FROM ledgerviews.suggestion_events_change",
         "SELECT ledgerviews.suggestion_events_track()",
         "SELECT * FROM ledgerviews.suggestion_events_changed(true)",
+        "SELECT * FROM ledgerviews.suggestion_events_taken(true)",
     ):
         assert roles.refused("application", statement) == "42501"
 

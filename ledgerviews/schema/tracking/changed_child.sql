@@ -2,8 +2,8 @@
 -- its own; both are told where that may have changed. $1: nothing before is known, so only the memory of orphans
 -- is made anew. An orphan is remembered as long as its row stands. Where they are many, their parents are sought on
 -- the days that have a line in the log or are open, which are recomputed anyway, and not one by one.
-CREATE FUNCTION {changed}(fresh boolean) RETURNS TABLE (source text, day date)
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp BEGIN ATOMIC
+CREATE FUNCTION {taken}(fresh boolean) RETURNS TABLE (source text, day date)
+LANGUAGE sql SET search_path = pg_catalog, pg_temp BEGIN ATOMIC
 WITH taken AS (
     DELETE FROM {change} AS c RETURNING c.day, c.key
 ),
@@ -81,4 +81,17 @@ SELECT {source}, a.day FROM adopted AS a
 UNION
 SELECT {source}, m.day FROM adopted_of_many AS m;
 END;
+REVOKE ALL ON FUNCTION {taken}(boolean) FROM PUBLIC;
+
+-- Mostly nothing was written, and to plan the above takes longer than to see that. Orphans may be adopted unlogged,
+-- on an open day.
+CREATE FUNCTION {changed}(fresh boolean) RETURNS TABLE (source text, day date)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    IF fresh OR EXISTS (SELECT FROM {change}) OR EXISTS (SELECT FROM {parent_change}) OR EXISTS (SELECT FROM {orphan}) THEN
+        RETURN QUERY SELECT t.source, t.day FROM {taken}(fresh) AS t;
+    END IF;
+END
+$body$;
 REVOKE ALL ON FUNCTION {changed}(boolean) FROM PUBLIC;
