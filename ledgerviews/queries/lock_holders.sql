@@ -1,4 +1,4 @@
--- Which relations other sessions have locked against others' use: name, process, application and role; the strongest first.
+-- Which relations other sessions have locked against others: name, process, application and role; the strongest first.
 SELECT
     pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS relation,
     l.pid,
