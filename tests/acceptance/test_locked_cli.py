@@ -34,9 +34,7 @@ def _said(other: psycopg.Connection) -> str:
     return f"{FEEDBACK} is locked by process {other.info.backend_pid}, deploy, postgres"
 
 
-@pytest.mark.parametrize(
-    "words", [("diff",), ("index", "status"), ("refresh",), ("refresh", "--dry-run"), ("verify",)]
-)
+@pytest.mark.parametrize("words", [("diff",), ("index", "status"), ("refresh",), ("verify",)])
 def test_who_holds_a_table_is_told(
     altering: psycopg.Connection,
     installed_url: str,
