@@ -86,7 +86,7 @@ def _refused(  # noqa: PLR0911 (one for each that we know)
     """Our error for what the server refused and we know the mend of."""
     match exc:
         case pg.LockNotAvailable():
-            again = "Try again, or raise the lock time-out (--lock-timeout, LEDGERVIEWS_LOCK_TIMEOUT)."
+            again = "Try again, or raise LEDGERVIEWS_LOCK_TIMEOUT (--lock-timeout where there is such)."
             return LockedError(message, hint=hint or again)
         case pg.DeadlockDetected():
             return LockedError(f"{message}: another session needs the same relations.", hint="Try again.")

@@ -12,7 +12,7 @@ from ledgerviews import db
 from ledgerviews.errors import DatabaseError, InterruptedRunError, LockedError, RowsError, UsageError
 from ledgerviews.queries import query
 
-from .preflight import require_current
+from .preflight import CREATE_AGAIN, require_current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 # How the engine begins to tell that the lock of refreshes is held, by whomever.
 ANOTHER = "Another refresh is running"
 _GRANTS = "Refresh as the owner, or have it run `ledgerviews grant refresher ROLE`, again after each upgrade."
-CREATE_AGAIN = "`ledgerviews db revision -m TEXT` writes the revision that creates it again."
 _CALL = "CALL ledgerviews.refresh(%s::text[], %s::text, %s::boolean, %s::boolean, %s::boolean)"
 
 
@@ -65,8 +64,15 @@ def session(
         yield connection
 
 
-def call(connection: psycopg.Connection, settings: Settings, arguments: Call) -> int:
-    """Call the procedure, and give the run's number; its errors are translated, their rows put in order."""
+def call(
+    connection: psycopg.Connection, settings: Settings, arguments: Call, *, progress: Callable[[str], None]
+) -> int:
+    """Call the procedure, and give the run's number; its errors are translated, their rows put in order.
+
+    ``progress`` gets a line where it will have to wait for somebody.
+    """
+    if arguments.wait:
+        _tell_of_waiting(connection, progress)
     values = [
         list(arguments.relations) if arguments.relations is not None else None,
         arguments.mode,
@@ -108,7 +114,7 @@ def explained(connection: psycopg.Connection, settings: Settings, exc: psycopg.E
     return error
 
 
-def tell_of_waiting(connection: psycopg.Connection, progress: Callable[[str], None]) -> None:
+def _tell_of_waiting(connection: psycopg.Connection, progress: Callable[[str], None]) -> None:
     """Say for whom a refresh that is called now will wait, if for anybody."""
     who, run_id = _holder(connection)
     if run_id is not None:

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
     from ledgerviews.config import Settings
 
-
-NEEDED_ENGINE = 2
 RELEASING_ENGINE = 3
+CREATE_AGAIN = "`ledgerviews db revision -m TEXT` writes the revision that creates it again."
 
 
 def engine_version(connection: psycopg.Connection) -> int:
@@ -28,12 +27,6 @@ def require_current(connection: psycopg.Connection, settings: Settings) -> None:
     """Raise DriftError unless the database is at the packaged revision, with an engine that we can call."""
     if problem := drift(connection, settings):
         raise problem
-    if (version := engine_version(connection)) < NEEDED_ENGINE:
-        raise DriftError(
-            f"The engine in database {connection.info.dbname!r} is version {version}; this package needs "
-            f"{NEEDED_ENGINE}.",
-            hint=f"Write a revision with op.ledgerviews_engine(version={NEEDED_ENGINE}, previous={version}).",
-        )
 
 
 def drift(connection: psycopg.Connection, settings: Settings) -> DriftError | None:
@@ -44,29 +37,29 @@ def drift(connection: psycopg.Connection, settings: Settings) -> DriftError | No
         return DriftError(
             f"ledgerviews is not installed in database {database!r}.", hint="Run `ledgerviews db upgrade`."
         )
+    version = engine_version(connection)
     # An upgrade is refused while something is released.
     return (
-        _released(connection)
+        _released(connection, version)
         or _revision(connection, settings, version_table=version_table)
-        or _engine(connection)
+        or _engine(database, version)
     )
 
 
-def _engine(connection: psycopg.Connection) -> DriftError | None:
+def _engine(database: str, version: int) -> DriftError | None:
     """Another team's revisions say themselves which version of the engine they install."""
-    ((version,),) = connection.execute(query("engine_version")).fetchall()
     if version >= ENGINE_VERSION:
         return None
     return DriftError(
-        f"The engine in database {connection.info.dbname!r} is version {version}; this package calls version "
+        f"The engine in database {database!r} is version {version}; this package calls version "
         f"{ENGINE_VERSION}.",
         hint=f"Write a revision with op.ledgerviews_engine(version={ENGINE_VERSION}), and upgrade.",
     )
 
 
-def _released(connection: psycopg.Connection) -> DriftError | None:
+def _released(connection: psycopg.Connection, version: int) -> DriftError | None:
     """What reads a released table is off until it is restored."""
-    if engine_version(connection) < RELEASING_ENGINE:
+    if version < RELEASING_ENGINE:
         return None
     ((tables,),) = connection.execute(query("released")).fetchall()
     if tables is None:

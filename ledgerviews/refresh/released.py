@@ -9,7 +9,7 @@ from ledgerviews import db
 from ledgerviews.errors import DriftError, UsageError
 from ledgerviews.queries import query
 
-from .preflight import RELEASING_ENGINE
+from .preflight import RELEASING_ENGINE, engine_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,8 +59,7 @@ def _session(settings: Settings) -> Iterator[psycopg.Connection]:
                 f"ledgerviews is not installed in database {connection.info.dbname!r}.",
                 hint="There is nothing to release. Run `ledgerviews db upgrade` to install it.",
             )
-        ((version,),) = connection.execute(query("engine_version")).fetchall()
-        if version < RELEASING_ENGINE:
+        if (version := engine_version(connection)) < RELEASING_ENGINE:
             raise DriftError(
                 f"The engine in database {connection.info.dbname!r} is version {version}; releasing needs"
                 f" {RELEASING_ENGINE}.",

@@ -144,9 +144,7 @@ def refresh(settings: Settings, request: Request, *, progress: Callable[[str], N
         scrub=request.scrub,
     )
     with engine.session(settings, progress=progress) as connection:
-        if request.wait:
-            engine.tell_of_waiting(connection, progress)
-        run_id = engine.call(connection, settings, arguments)
+        run_id = engine.call(connection, settings, arguments, progress=progress)
         return _committed(connection, run_id, "the relations are refreshed")
 
 
@@ -161,9 +159,7 @@ def verify(
     # The scrub would compare a part of the same once more.
     arguments = engine.Call(relations=relations(settings, request), mode="verify", wait=wait, scrub=False)
     with engine.session(settings, progress=progress) as connection:
-        if wait:
-            engine.tell_of_waiting(connection, progress)
-        run_id = engine.call(connection, settings, arguments)
+        run_id = engine.call(connection, settings, arguments, progress=progress)
         return _committed(connection, run_id, "all is equal")
 
 

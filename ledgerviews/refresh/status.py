@@ -14,7 +14,7 @@ from ledgerviews.errors import DatabaseError, LockedError
 from ledgerviews.queries import query
 
 from . import sources
-from .preflight import drift, engine_version
+from .preflight import RELEASING_ENGINE, drift, engine_version
 from .status_report import (
     ANOTHER_SCHEMA,
     DIFFERS,
@@ -81,11 +81,12 @@ def status(settings: Settings, compared: Compared) -> Status:
         (engine, _), *_ = connection.execute(query("installed")).fetchall()
         rows = connection.execute(query("relations")).fetchall() if engine else []
         runs = connection.execute(query("last_run")).fetchall() if engine else []
-        incremental = engine and engine_version(connection) >= 2  # noqa: PLR2004 (the engine that computes by day)
+        version = engine_version(connection) if engine else 0
+        incremental = version >= 2  # noqa: PLR2004 (the engine that computes by day)
         tracked = sources.read(connection) if incremental else ()
         state = {row[:2]: row[2:] for row in connection.execute(query("condition"))} if incremental else {}
         verified = connection.execute(query("verified")).fetchall()[0] if incremental else (None,) * 5
-        off = _taken_off(connection, rows) if engine and engine_version(connection) >= 3 else set()  # noqa: PLR2004
+        off = _taken_off(connection, rows) if version >= RELEASING_ENGINE else set()
         found = [
             _found(
                 connection, row, state.get(row[:2]), _agreement(row, compared, off, schema=settings.schema)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .preflight import CREATE_AGAIN
+
 if TYPE_CHECKING:
     from datetime import date, datetime
 
@@ -27,7 +29,7 @@ _MENDS = {
     RENAMED: "`ledgerviews db revision -m TEXT` writes the revision that renames it.",
     NOT_INSTALLED: "Write a revision that installs it, or set LEDGERVIEWS_SCHEMA to where it stands.",
     NOT_DECLARED: "Drop it by a revision, or set LEDGERVIEWS_MODELS to its own.",
-    GONE: "`ledgerviews db revision -m TEXT` writes the revision that creates it again.",
+    GONE: CREATE_AGAIN,
     NO_INDEX: "`ledgerviews refresh` tells the CREATE UNIQUE INDEX that brings it back.",
 }
 # What code and database agree in, and what the comparison leaves to others.

@@ -64,23 +64,15 @@ def run_migrations(*, target_metadata: sqlalchemy.MetaData | None = None) -> Non
         "transaction_per_migration": True,
         "process_revision_directives": _only_what_differs,
     }
-    target = "the database"
     try:
         settings = context.config.attributes.get(SETTINGS) or Settings.from_environment()
         context.config.attributes[SETTINGS] = settings
         if context.is_offline_mode():
             _offline(options)
         else:
-            target = db.describe_target(settings)
             _online(settings, options)
     except LedgerviewsError as exc:
         raise CommandError(str(exc)) from exc
-    except psycopg.Error as exc:
-        raise CommandError(str(error := db.translate(exc, target=target))) from error
-    except sqlalchemy_errors.DBAPIError as exc:
-        if not isinstance(exc.orig, psycopg.Error):
-            raise
-        raise CommandError(str(error := db.translate(exc.orig, target=target))) from error
     except Exception as exc:
         if (wrong := mistake(exc, Path(context.script.dir))) is None:
             raise
@@ -103,7 +95,11 @@ def _offline(options: dict[str, Any]) -> None:
 
 
 def _online(settings: Settings, options: dict[str, Any]) -> None:
-    with closing(db.connect(settings, autocommit=False, application="ledgerviews migrate")) as raw:
+    target = db.describe_target(settings)
+    with (
+        closing(db.connect(settings, autocommit=False, application="ledgerviews migrate")) as raw,
+        _translated(raw, target=target),
+    ):
         engine = sqlalchemy.create_engine(
             "postgresql+psycopg://", creator=lambda: raw, poolclass=sqlalchemy.StaticPool
         )
@@ -121,10 +117,22 @@ def _online(settings: Settings, options: dict[str, Any]) -> None:
                 _prepare(raw, migration, settings)
             connection.rollback()
             with (
-                _told(connection, migration, target=db.describe_target(settings)),
+                _told(connection, migration, raw, target=target),
                 context.begin_transaction(),
             ):
                 context.run_migrations()
+
+
+@contextmanager
+def _translated(raw: psycopg.Connection, *, target: str) -> Iterator[None]:
+    """Turn the driver's errors into ours, bare or as SQLAlchemy wraps them."""
+    try:
+        with db.translated(target=target, connection=raw):
+            yield
+    except sqlalchemy_errors.DBAPIError as exc:
+        if not isinstance(exc.orig, psycopg.Error):
+            raise
+        raise db.translate(exc.orig, target=target, connection=raw) from exc
 
 
 def _warn(diag: psycopg.errors.Diagnostic) -> None:
@@ -135,7 +143,9 @@ def _warn(diag: psycopg.errors.Diagnostic) -> None:
 
 
 @contextmanager
-def _told(connection: sqlalchemy.Connection, migration: MigrationContext, *, target: str) -> Iterator[None]:
+def _told(
+    connection: sqlalchemy.Connection, migration: MigrationContext, raw: psycopg.Connection, *, target: str
+) -> Iterator[None]:
     """Say of what a revision's own code raises where that is, and where it leaves the database."""
     try:
         yield
@@ -146,7 +156,8 @@ def _told(connection: sqlalchemy.Connection, migration: MigrationContext, *, tar
         with suppress(sqlalchemy_errors.SQLAlchemyError):
             connection.rollback()
             at = migration.get_current_heads()
-        if (error := failed(exc, Path(context.script.dir), at=at, target=target)) is None:
+        error = failed(exc, Path(context.script.dir), at=at, target=target, connection=raw)
+        if error is None:
             raise
         raise error from exc
 

@@ -37,7 +37,12 @@ def mistake(exc: Exception, folder: Path) -> UsageError | None:
 
 
 def failed(
-    exc: Exception, folder: Path, *, at: tuple[str, ...] | None, target: str
+    exc: Exception,
+    folder: Path,
+    *,
+    at: tuple[str, ...] | None,
+    target: str,
+    connection: psycopg.Connection | None = None,
 ) -> LedgerviewsError | None:
     """The error for what was raised in a revision's upgrade() or downgrade(); None for all else.
 
@@ -46,13 +51,14 @@ def failed(
         folder: that of env.py and versions/.
         at: the revisions that the database is at now; None where it does not say.
         target: the database, for messages.
+        connection: the one that it was raised on, to ask who holds a lock; None if unknown.
     """
     error: LedgerviewsError | None
     if isinstance(exc, sqlalchemy_errors.DBAPIError):
         place = _place(exc, folder)
         if place is None or not isinstance(exc.orig, psycopg.Error):
             return None
-        error = db.translate(exc.orig, target=target)
+        error = db.translate(exc.orig, target=target, connection=connection)
         error.message = f"{place}: {error.message}"
     elif (error := mistake(exc, folder)) is None:
         return None

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
-from tests import servers as pg
+from ledgerviews.models import demo
+from tests.waiting import waiting_refresh
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests import servers as pg
 
     Connect = Callable[[str], psycopg.Connection]
 
@@ -23,8 +23,14 @@ FEEDBACK = "public.suggestion_feedback"
 
 @pytest.fixture
 def altering(installed_url: str, connect: Connect) -> Iterator[psycopg.Connection]:
-    """Another session, which holds the feedback as ALTER TABLE does."""
-    connect(installed_url).execute("CALL ledgerviews.refresh()")
+    """Another session, which holds the feedback as ALTER TABLE does; an answer to it is not yet refreshed."""
+    connection = connect(installed_url)
+    demo.reference_rows(connection)
+    connection.execute("CALL ledgerviews.refresh()")
+    connection.execute(
+        "INSERT INTO public.suggestion_feedback (event_id, txn_id, action, label)"
+        " SELECT f.event_id, f.txn_id, f.action, f.label FROM public.suggestion_feedback AS f LIMIT 1"
+    )
     with closing(psycopg.connect(installed_url, application_name="deploy")) as other:
         other.execute(f"LOCK TABLE {FEEDBACK} IN ACCESS EXCLUSIVE MODE")
         yield other
@@ -34,22 +40,13 @@ def _said(other: psycopg.Connection) -> str:
     return f"{FEEDBACK} is locked by process {other.info.backend_pid}, deploy, postgres"
 
 
-@pytest.mark.parametrize("words", [("diff",), ("index", "status"), ("refresh",), ("verify",)])
+@pytest.mark.parametrize(
+    "words", [("diff",), ("index", "status"), ("refresh",), ("refresh", "--dry-run"), ("verify",)]
+)
 def test_who_holds_a_table_is_told(
-    altering: psycopg.Connection,
-    installed_url: str,
-    connect: Connect,
-    run_cli: pg.RunCli,
-    words: tuple[str, ...],
+    altering: psycopg.Connection, installed_url: str, run_cli: pg.RunCli, words: tuple[str, ...]
 ) -> None:
     """Where the lock time-out passes, the table is named, and the session that holds it; exit code 5."""
-    connection = connect(installed_url)
-    connection.execute("INSERT INTO public.transactions (id, date) VALUES (1, '2026-01-01')")
-    connection.execute(
-        "INSERT INTO public.suggestion_events (txn_id, candidates, mode, created_at)"
-        " VALUES (1, '[]', 'a', now())"
-    )
-
     done = run_cli(*words, url=installed_url, env={"LEDGERVIEWS_LOCK_TIMEOUT": "100ms"})
 
     assert done.returncode == 5, done.stderr
@@ -66,6 +63,34 @@ def test_status_shows_what_it_may_see(
     assert done.returncode == 0, done.stderr
     assert "mart_suggestions_daily" in done.stdout
     assert _said(altering) in done.stderr
+
+
+def test_status_tells_who_holds_a_mart(installed_url: str, run_cli: pg.RunCli) -> None:
+    """Without the rows of one of ours there is nothing to show: exit code 5, and who holds it."""
+    with closing(psycopg.connect(installed_url, application_name="deploy")) as other:
+        other.execute("REFRESH MATERIALIZED VIEW public.mart_suggestions_daily")
+        pid = other.info.backend_pid
+        done = run_cli("status", url=installed_url, env={"LEDGERVIEWS_LOCK_TIMEOUT": "100ms"})
+
+    assert done.returncode == 5
+    assert f"public.mart_suggestions_daily is locked by process {pid}, deploy, postgres" in done.stderr
+
+
+@pytest.mark.parametrize("words", [("upgrade",), ("downgrade", "0002")])
+def test_a_migration_tells_who_holds_a_lock(
+    application_url: str, connect: Connect, run_cli: pg.RunCli, words: tuple[str, ...]
+) -> None:
+    """A migration that a lock keeps out names who holds what; exit code 5, and it runs after."""
+    assert run_cli("db", "upgrade", "0004", url=application_url).returncode == 0
+    with closing(psycopg.connect(application_url, application_name="report")) as other:
+        other.execute("LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE")
+        pid = other.info.backend_pid
+        done = run_cli("db", *words, url=application_url, env={"LEDGERVIEWS_LOCK_TIMEOUT": "100ms"})
+
+    assert done.returncode == 5, done.stderr
+    assert f"ledgerviews.refresh_lock is locked by process {pid}, report, postgres" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert run_cli("db", *words, url=application_url).returncode == 0
 
 
 def test_what_only_looks_does_not_wait_for_ever(
@@ -91,24 +116,10 @@ def test_a_refresh_that_waits_says_for_whom(installed_url: str, connect: Connect
     connection = connect(installed_url)
     with closing(psycopg.connect(installed_url, application_name="deploy")) as other:
         other.execute("LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE")
-        with subprocess.Popen(
-            [sys.executable, "-m", "ledgerviews", "refresh"],
-            env={
-                **pg.clean_environment(),
-                "PYTHONPATH": str(pg.ROOT),
-                "LEDGERVIEWS_DATABASE_URL": installed_url,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
+        with waiting_refresh(connection, installed_url) as process:
             assert process.stderr is not None
             pid = other.info.backend_pid
             first = process.stderr.readline()
-            deadline = time.monotonic() + 30
-            while not connection.execute("SELECT FROM ledgerviews.run WHERE state = 'waiting'").fetchall():
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
             other.rollback()
             process.communicate(timeout=60)
 

@@ -9,8 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -18,9 +17,10 @@ import pytest
 
 from ledgerviews.models import demo
 from tests import servers as pg
+from tests.waiting import waiting_refresh
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     Connect = Callable[[str], psycopg.Connection]
@@ -162,26 +162,6 @@ def test_a_wrong_word_is_a_usage_error(
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
-
-
-@contextmanager
-def waiting_refresh(connection: psycopg.Connection, url: str) -> Iterator[subprocess.Popen[str]]:
-    """A ``ledgerviews refresh`` that has got as far as a table that the caller holds."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "ledgerviews", "refresh"],
-        env={**pg.clean_environment(), "PYTHONPATH": str(pg.ROOT), "LEDGERVIEWS_DATABASE_URL": url},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        deadline = time.monotonic() + 30
-        while not connection.execute(
-            "SELECT FROM pg_stat_activity WHERE datname = current_database()"
-            " AND application_name = 'ledgerviews' AND wait_event_type = 'Lock'"
-        ).fetchall():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        yield process
 
 
 def test_who_holds_the_lock_is_told(installed_url: str, connect: Connect, run_cli: pg.RunCli) -> None:

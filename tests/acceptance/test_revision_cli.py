@@ -368,3 +368,20 @@ with engine.connect() as connection:
     with context.begin_transaction():
         context.run_migrations()
 """
+
+
+def test_a_mart_that_was_dropped_by_hand_comes_back_by_a_revision(shop: Shop, connect: Connect) -> None:
+    """Status and refresh tell the same mend, and it is one: a revision, an upgrade, a refresh."""
+    connect(shop.url).execute("DROP MATERIALIZED VIEW public.m")
+    mend = "`ledgerviews db revision -m TEXT` writes the revision that creates it again."
+
+    status, refused, shown = shop("status"), shop("refresh"), shop("diff")
+    written = shop("db", "revision", "-m", "back")
+    mended = [shop("db", "upgrade"), shop("refresh"), shop("status")]
+
+    assert (status.returncode, refused.returncode, shown.returncode) == (4, 2, 4)
+    assert mend in status.stderr
+    assert mend in refused.stderr
+    assert 'CREATE MATERIALIZED VIEW "public"."m"' in shown.stdout
+    assert written.returncode == 0, written.stderr
+    assert [one.returncode for one in mended] == [0, 0, 0], mended[-1].stderr

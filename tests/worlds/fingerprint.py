@@ -45,7 +45,9 @@ UNION ALL
 SELECT 'column ' || r.name || '.' || a.attname, concat_ws('|',
     row_number() OVER (PARTITION BY a.attrelid ORDER BY a.attnum), format_type(a.atttypid, a.atttypmod),
     a.attcollation::regcollation, a.attnotnull, pg_get_expr(d.adbin, d.adrelid), a.attstattarget, a.attstorage,
-    a.attcompression, a.attoptions, col_description(a.attrelid, a.attnum),
+    a.attcompression,
+    (SELECT string_agg(o, ',' ORDER BY o) FROM unnest(a.attoptions) AS o WHERE NOT starts_with(o, 'pg_')),
+    col_description(a.attrelid, a.attnum),
     {_ACL.format(acl="a.attacl")})
     FROM rel AS r JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
     LEFT JOIN pg_attrdef AS d ON d.adrelid = r.oid AND d.adnum = a.attnum
