@@ -25,7 +25,7 @@ SELECT c.oid::regclass::text, a.attnum - (
     ), a.attname, format_type(a.atttypid, a.atttypmod), a.attcollation,
     COALESCE(a.attstattarget, -1), a.attstorage::text,
     a.attcompression::text,
-    -- PostgreSQL keeps a column's version there, too, since the minor releases of November 2026.
+    -- PostgreSQL keeps a column's version there, too, since 15.20.
     (SELECT array_agg(o ORDER BY o) FROM unnest(a.attoptions) AS o WHERE NOT starts_with(o, 'pg_')),
     (SELECT array_agg(x::text ORDER BY x::text) FROM unnest(a.attacl) AS x),
     col_description(c.oid, a.attnum), pg_get_expr(d.adbin, d.adrelid)

@@ -81,7 +81,7 @@ CREATE FUNCTION team.counted(at_least integer DEFAULT 1) RETURNS bigint LANGUAGE
 COMMENT ON FUNCTION team.counted(integer) IS 'a function';
 REVOKE ALL ON FUNCTION team.counted(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION team.counted(integer) TO {reader};
--- As PostgreSQL does itself since the minor releases of November 2026; on a view nobody may say it.
+-- As PostgreSQL does itself since 15.20 (not in 18.6); of a view nobody may say it.
 UPDATE pg_attribute SET attoptions = '{{pg_attver=1}}'
     WHERE attrelid = 'team."Wide view"'::regclass AND attnum > 0 AND attoptions IS NULL;
 CREATE VIEW team.last AS SELECT team.counted(2) AS total, b.* FROM team.by_day AS b;

@@ -453,7 +453,7 @@ part (phase, kind, object, columns, statement) AS (
     FROM this AS t
     JOIN attribute AS a ON a.attrelid = t.oid
     CROSS JOIN LATERAL pg_catalog.pg_options_to_table(a.attoptions) AS o
-    -- Not those that PostgreSQL keeps there for itself: pg_attver, since the minor releases of November 2026.
+    -- Not those that PostgreSQL keeps there for itself: pg_attver, since 15.20.
     WHERE NOT pg_catalog.starts_with(o.option_name, 'pg_')
     UNION ALL
     SELECT
