@@ -88,7 +88,7 @@ def _ask(missing: Sequence[WantedIndex], *, yes: bool) -> None:
         table = f"{one.source}: about {output.count(one.rows)} rows, {output.size(one.table_bytes)}"
         size = f"the index on ({', '.join(one.columns)}) takes about {output.size(one.index_bytes)}"
         click.echo(f"{table}; {size}.", err=True)
-        for statement in one.statements:
+        for statement in () if yes else one.statements:  # else each is told as it is begun
             click.echo(f"  {statement};", err=True)
     if yes:
         return

@@ -93,10 +93,10 @@ def refresh(  # noqa: PLR0913 (the command's options)
     click.echo(f"Run {result.run_id} {result.state} in {result.seconds:.2f} s (schema {schemas}).")
 
 
-def print_relations(relations: Sequence[RelationResult]) -> None:
-    """Print what a run did to each relation."""
+def print_relations(relations: Sequence[RelationResult]) -> frozenset[str]:
+    """Print what a run did to each relation; gives the columns for which the terminal is too narrow."""
     numbers = ("days", "before", "after", "inserted", "updated", "deleted", "seconds")
-    output.print_table(
+    return output.print_table(
         ("relation", "refresh", *numbers, "why"),
         [
             (

@@ -114,10 +114,10 @@ def _print_one(run: RunResult) -> None:
         click.echo(f"  drift     {run.drift}")
     if run.relations:
         click.echo("")
-        print_relations(run.relations)
-        click.echo("")
-        for relation in run.relations:
-            click.echo(f"{relation.schema}.{relation.name}: {relation.reason or '-'}")
+        if "why" in print_relations(run.relations):
+            click.echo("")
+            for relation in run.relations:
+                click.echo(f"{relation.schema}.{relation.name}: {relation.reason or '-'}")
     for check in run.checks:
         click.echo(
             f"\n{check.schema}.{check.relation}, check {check.check} ({check.severity}): "

@@ -12,7 +12,7 @@ from ledgerviews import db
 from ledgerviews.errors import DatabaseError, InterruptedRunError, LockedError, RowsError, UsageError
 from ledgerviews.queries import query
 
-from .preflight import CREATE_AGAIN, require_current
+from .preflight import CREATE_AGAIN, require_current, require_readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,15 +38,18 @@ class Call:
 
 @contextmanager
 def session(
-    settings: Settings, *, progress: Callable[[str], None] | None = None
+    settings: Settings, *, progress: Callable[[str], None] | None = None, reading: bool = False
 ) -> Iterator[psycopg.Connection]:
-    """A connection to a database that is at this package's revision, with the time-outs of the settings."""
+    """A connection to a database that is at this package's revision, with the time-outs of the settings.
+
+    For ``reading`` the engine's version is enough, so that the log can be read while a migration is pending.
+    """
     with (
         closing(db.connect(settings)) as connection,
         db.translated(target=db.describe_target(settings), connection=connection),
     ):
         try:
-            require_current(connection, settings)
+            (require_readable if reading else require_current)(connection, settings)
         except psycopg.errors.InsufficientPrivilege as exc:
             raise DatabaseError(
                 f"{exc.diag.message_primary} ({db.describe_target(settings)}).",

@@ -54,12 +54,12 @@ class LoggedRun:
 
 def runs(settings: Settings, *, limit: int) -> tuple[LoggedRun, ...]:
     """The latest runs, newest first."""
-    with engine.session(settings) as connection:
+    with engine.session(settings, reading=True) as connection:
         rows = connection.execute(query("runs"), {"most": limit}).fetchall()
     return tuple(LoggedRun(**dict(zip(LoggedRun.__dataclass_fields__, row, strict=True))) for row in rows)
 
 
 def one(settings: Settings, run_id: int) -> run.RunResult:
     """One run with its relations and failed checks; UsageError where the log has none of that number."""
-    with engine.session(settings) as connection:
+    with engine.session(settings, reading=True) as connection:
         return run.read(connection, run_id)

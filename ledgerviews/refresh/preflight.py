@@ -29,6 +29,16 @@ def require_current(connection: psycopg.Connection, settings: Settings) -> None:
         raise problem
 
 
+def require_readable(connection: psycopg.Connection, settings: Settings) -> None:
+    """Raise DriftError unless what is installed is what this package reads, whatever the revision."""
+    problem = drift(connection, settings)
+    if problem is None:
+        return
+    ((engine, _),) = connection.execute(query("installed")).fetchall()
+    if not engine or engine_version(connection) < ENGINE_VERSION:
+        raise problem
+
+
 def drift(connection: psycopg.Connection, settings: Settings) -> DriftError | None:
     """What keeps the database from being at this package's revision, or None."""
     database = connection.info.dbname

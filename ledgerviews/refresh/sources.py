@@ -81,7 +81,7 @@ def read(connection: psycopg.Connection) -> tuple[Source, ...]:
 
 def sources(settings: Settings) -> tuple[Source, ...]:
     """All of them, by name, in a connection of its own."""
-    with engine.session(settings) as connection:
+    with engine.session(settings, reading=True) as connection:
         return read(connection)
 
 

@@ -101,16 +101,19 @@ def _on_a_terminal(url: str, *words: str, columns: int) -> str:
 
 
 def test_one_run_with_its_relations(installed_url: str, run_cli: pg.RunCli) -> None:
-    """A RUN_ID shows that run, each relation and why; an unknown one is a usage error."""
+    """A RUN_ID shows that run, each relation and why, on any terminal; an unknown one is a usage error."""
     run_cli("refresh", "mart_suggestions_kpis", url=installed_url)
 
     done = run_cli("runs", "1", url=installed_url)
+    narrow = _on_a_terminal(installed_url, "runs", "1", columns=70)
     as_json = json.loads(run_cli("runs", "1", "--json", url=installed_url).stdout)
     unknown = run_cli("runs", "7", url=installed_url)
 
     assert "Run 1: succeeded" in done.stdout
     assert "  mode      incremental (mart_suggestions_kpis)" in done.stdout
-    assert "public.mart_suggestions_daily: it was never filled" in done.stdout
+    assert done.stdout.count("it was never filled") == 3
+    assert "public.mart_suggestions_daily: it was never filled" in narrow
+    assert narrow.count("it was never filled") == 3
     assert as_json["run"]["requested"] == ["mart_suggestions_kpis"]
     assert [relation["method"] for relation in as_json["run"]["relations"]] == ["first fill"] * 3
     assert unknown.returncode == 2
@@ -208,3 +211,23 @@ def test_before_the_migration_to_engine_2(application_url: str, run_cli: pg.RunC
     for done in others:
         assert done.returncode == 4
         assert "A migration is pending" in done.stderr
+
+
+def test_the_log_is_read_while_a_migration_is_pending(
+    installed_url: str, connect: Connect, run_cli: pg.RunCli
+) -> None:
+    """Where only the revision differs, the log and the tracking are shown; a refresh is not begun."""
+    run_cli("refresh", url=installed_url)
+    connection = connect(installed_url)
+    (expected,) = run_cli("runs", url=installed_url).stdout.split("\n\n", maxsplit=1)[:1]
+    for revision in ("0005", "9999"):
+        connection.execute("UPDATE ledgerviews.alembic_version SET version_num = %s", [revision])
+        listed, one, tracked, refused = (
+            run_cli(*words, url=installed_url)
+            for words in (("runs",), ("runs", "1"), ("tracking", "status"), ("refresh",))
+        )
+
+        assert [done.returncode for done in (listed, one, tracked, refused)] == [0, 0, 0, 4], listed.stderr
+        assert listed.stdout.startswith(expected)
+        assert "mart_suggestions_kpis" in one.stdout
+        assert "public.suggestion_feedback" in tracked.stdout
