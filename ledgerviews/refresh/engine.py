@@ -13,6 +13,7 @@ from ledgerviews.errors import DatabaseError, InterruptedRunError, LockedError, 
 from ledgerviews.queries import query
 
 from .preflight import CREATE_AGAIN, require_current, require_readable
+from .waiting import lock_holder, tell_of_the_queue, watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -72,10 +73,10 @@ def call(
 ) -> int:
     """Call the procedure, and give the run's number; its errors are translated, their rows put in order.
 
-    ``progress`` gets a line where it will have to wait for somebody.
+    ``progress`` gets a line where it has to wait for somebody.
     """
     if arguments.wait:
-        _tell_of_waiting(connection, progress)
+        tell_of_the_queue(connection, progress)
     values = [
         list(arguments.relations) if arguments.relations is not None else None,
         arguments.mode,
@@ -84,7 +85,8 @@ def call(
         arguments.scrub,
     ]
     try:
-        rows = connection.execute(_CALL, values).fetchall()
+        with watched(settings, connection, progress):
+            rows = connection.execute(_CALL, values).fetchall()
     except psycopg.Error as exc:
         raise explained(connection, settings, exc) from exc
     except KeyboardInterrupt:
@@ -117,24 +119,9 @@ def explained(connection: psycopg.Connection, settings: Settings, exc: psycopg.E
     return error
 
 
-def _tell_of_waiting(connection: psycopg.Connection, progress: Callable[[str], None]) -> None:
-    """Say for whom a refresh that is called now will wait, if for anybody."""
-    who, run_id = _holder(connection)
-    if run_id is not None:
-        progress(f"Waiting for run {run_id} ({who}).")
-    elif who is not None:
-        progress(f"Waiting for a migration, or somebody's session, that holds the lock of refreshes ({who}).")
-
-
-def _holder(connection: psycopg.Connection) -> tuple[str | None, int | None]:
-    """The session that holds the lock of refreshes, in words, and the run that it is."""
-    held = connection.execute(query("refresh_lock")).fetchone()
-    return (None, None) if held is None else (db.session_in_words(*held[:-1]), held[-1])
-
-
 def locked(connection: psycopg.Connection, message: str, *, hint: str | None) -> LockedError:
     """The error of a refresh that another session keeps out, with who that is, if it still does."""
-    who, run_id = _holder(connection)
+    who, run_id = lock_holder(connection)
     if who is None:
         return LockedError(message, hint=hint)
     if run_id is not None:

@@ -144,6 +144,7 @@ def install(settings: Settings, index: WantedIndex, *, progress: Callable[[str],
             _build(settings, connection, part, progress)
         for part in reversed(parts):
             if (statement := part.attach(parts)) is not None:
+                progress(statement.as_string(connection))
                 connection.execute(statement)
         still = [one for one, _ in _wanted(connection) if one.source == index.source and not one.present]
         if any(one.columns == index.columns for one in still):

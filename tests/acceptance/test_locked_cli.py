@@ -130,6 +130,24 @@ def test_a_refresh_that_waits_says_for_whom(installed_url: str, connect: Connect
     assert process.returncode == 0
 
 
+def test_a_refresh_that_waits_for_a_table_says_so(
+    altering: psycopg.Connection, installed_url: str, connect: Connect
+) -> None:
+    """After some seconds the table is named, and who holds it, once; then the refresh ends well."""
+    with waiting_refresh(connect(installed_url), installed_url) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("Waiting"):
+                break
+        altering.rollback()
+        _, rest = process.communicate(timeout=60)
+
+    pid = altering.info.backend_pid
+    assert line == f"Waiting for {FEEDBACK}, which is held by process {pid}, deploy, postgres.\n"
+    assert "Waiting" not in rest
+    assert process.returncode == 0
+
+
 def test_the_last_run_is_none_that_was_kept_out(
     installed_url: str, connect: Connect, run_cli: pg.RunCli
 ) -> None:
