@@ -119,7 +119,6 @@ def create_source(  # noqa: PLR0913 (the frozen form of a declaration)
         "day": sql.Identifier(day),
         "key": sql.Identifier(key) if key else sql.Identifier(day),
         "change": _ours(f"{base}_change"),
-        "track": _ours(f"{base}_track"),
         "changed": _ours(f"{base}_changed"),
         "taken": _ours(f"{base}_taken"),
         "scan": _ours(f"{base}_scan"),
@@ -128,7 +127,7 @@ def create_source(  # noqa: PLR0913 (the frozen form of a declaration)
         "key_of": _ours(f"{base}_link"),
         "orphan_index": sql.Identifier(f"{base}_key"),
     }
-    used = ["log" if key else "log_without_key"]
+    used = ["log", "columns"] if key else ["log_without_key", "columns_without_key"]
     if parent is not None:
         names |= {
             "parent": sql.Identifier(parent.schema, parent.name),
@@ -137,9 +136,9 @@ def create_source(  # noqa: PLR0913 (the frozen form of a declaration)
             "parent_day": sql.Identifier(parent.day),
             "parent_change": _ours(f"{stem(parent.schema, parent.name)}_change"),
         }
-        used += ["orphans", "track_child", "changed_child", "scan_child"]
+        used += ["orphans", "changed_child", "scan_child"]
     else:
-        used += ["track" if key else "track_without_key", "changed", "scan"]
+        used += ["changed", "scan"]
     return [
         *(_template(name).format(**names) for name in used),
         sql.SQL(
@@ -151,6 +150,7 @@ def create_source(  # noqa: PLR0913 (the frozen form of a declaration)
             sql.Literal(f"{parent.schema}.{parent.name}" if parent else None),
             sql.Literal(list(indexes)),
         ),
+        sql.SQL("SELECT ledgerviews.write_trigger({})").format(sql.Literal(qualified)),
     ]
 
 

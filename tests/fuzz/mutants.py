@@ -16,13 +16,23 @@ _PUBLISH = "ledgerviews.publish(bigint, ledgerviews.step, integer, text, date)"
 _REFRESH = "ledgerviews.refresh(text[], text, boolean, boolean, boolean, bigint)"
 
 
+def keep_the_triggers_function(connection: psycopg.Connection) -> None:
+    """Have nobody write the function of the triggers anew, as whoever puts them on does."""
+    rewrite(
+        connection,
+        "ledgerviews.write_trigger(text)",
+        ("BEGIN\n    SELECT s.*", "BEGIN\n    RETURN;\n    SELECT s.*"),
+    )
+
+
 def logs_new_days_only(connection: psycopg.Connection) -> None:
     """An event that moved leaves its old day as it was."""
     rewrite(
         connection,
         _EVENTS_TRACK,
-        ('_day"(OLD), CASE', '_day"(NEW), CASE'),
+        ("utc_day(v_old_day), CASE", "utc_day(v_new_day), CASE"),
     )
+    keep_the_triggers_function(connection)
 
 
 def resolves_the_day_in_the_trigger(connection: psycopg.Connection) -> None:
@@ -44,6 +54,7 @@ def resolves_the_day_in_the_trigger(connection: psycopg.Connection) -> None:
             RETURN NULL;
         END $$"""
     connection.execute(text.encode())
+    keep_the_triggers_function(connection)
 
 
 def forgets_orphans(connection: psycopg.Connection) -> None:
@@ -114,10 +125,11 @@ def logs_each_day_once(connection: psycopg.Connection) -> None:
         text: str = row[0]
         lines = []
         for line in text.splitlines():
-            ends = line.rstrip().endswith(");")
+            ends = line.rstrip().endswith(");") and ":=" not in line
             lines.append(line.rstrip().removesuffix(";") + " ON CONFLICT DO NOTHING;" if ends else line)
         assert "ON CONFLICT" in "\n".join(lines)
         connection.execute("\n".join(lines).encode())
+    keep_the_triggers_function(connection)
 
 
 def counts_when_it_scans(connection: psycopg.Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -132,7 +133,8 @@ def test_a_database_restored_from_a_dump_gives_nothing(
             subprocess.run(
                 [target.bin_dir / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--dbname", url],
                 check=True,
-                input=dumped.stdout,
+                # What 15.20 keeps with the columns, and only a pg_dump of then leaves out.
+                input=re.sub(r"^ALTER .* SET \(pg_attver=\d+\);$", "", dumped.stdout, flags=re.MULTILINE),
                 capture_output=True,
                 text=True,
             )

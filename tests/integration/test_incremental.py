@@ -595,6 +595,105 @@ def test_a_renamed_column_stops_no_write(connection: psycopg.Connection) -> None
     assert exact(connection, refresh(connection))
 
 
+@pytest.mark.parametrize("tracking", ["closed days", "every write"])
+@pytest.mark.parametrize(
+    "alteration",
+    [
+        "ALTER TABLE public.suggestion_events ADD COLUMN made uuid DEFAULT gen_random_uuid()",
+        "ALTER TABLE public.suggestion_feedback ADD COLUMN made timestamptz DEFAULT clock_timestamp()",
+        "ALTER TABLE public.suggestion_feedback ALTER COLUMN confidence TYPE numeric",
+    ],
+)
+def test_the_application_alters_what_we_do_not_read(
+    connection: psycopg.Connection, alteration: str, tracking: str
+) -> None:
+    """An ALTER TABLE that rewrites a tracked table is not refused, and what follows it is exact."""
+    connection.execute("SELECT ledgerviews.track(source, %s) FROM ledgerviews.source", [tracking])
+    refresh(connection)
+
+    connection.execute(alteration.encode())
+    rewritten = refresh(connection)
+    answer(connection, event=2, at="2026-03-02 13:00")
+    after = refresh(connection)
+
+    assert "all" in scopes(connection, rewritten)
+    assert exact(connection, after)
+    assert changed_days(connection, after) >= {"1 day changed"}
+
+
+@pytest.mark.parametrize("type_name", ["timestamptz", "text"])
+def test_a_name_that_another_column_took_misleads_no_refresh(
+    connection: psycopg.Connection, type_name: str
+) -> None:
+    """Where a new column gets the name of the day's, writes go on, and refreshes are full."""
+    connection.execute("ALTER TABLE public.suggestion_events RENAME COLUMN created_at TO made_at")
+    added = f"ADD COLUMN created_at {type_name} DEFAULT '2026-01-01'"
+    connection.execute(f"ALTER TABLE public.suggestion_events {added}".encode())
+    connection.execute("UPDATE public.suggestion_events SET made_at = '2026-03-09' WHERE txn_id = 1")
+    first = refresh(connection)
+    found = differing(connection)
+    connection.execute("UPDATE public.suggestion_events SET made_at = '2026-03-10' WHERE txn_id = 2")
+    second = refresh(connection)
+    found += differing(connection)
+    connection.execute("DELETE FROM public.suggestion_events WHERE txn_id = 3")
+    # As it was at first; the delete was logged under another day.
+    connection.execute(
+        "ALTER TABLE public.suggestion_events DROP COLUMN created_at;"
+        "ALTER TABLE public.suggestion_events RENAME COLUMN made_at TO created_at"
+    )
+    third = refresh(connection)
+    found += differing(connection)
+    fourth = refresh(connection)
+
+    assert found == 0
+    assert steps(connection, first)[DAILY][2] == steps(connection, second)[DAILY][2]
+    assert steps(connection, second)[DAILY][2] == (
+        f"{EVENTS}: another column has the name of one that its triggers log"
+    )
+    assert scopes(connection, third)[0] == "all"
+    assert exact(connection, fourth)
+
+
+def test_a_rename_there_and_back_is_seen(connection: psycopg.Connection) -> None:
+    """What was logged under another column's day, between two refreshes, is not missed."""
+    connection.execute(
+        "ALTER TABLE public.suggestion_events RENAME COLUMN created_at TO made_at;"
+        "ALTER TABLE public.suggestion_events ADD COLUMN created_at timestamp DEFAULT '2026-01-01'"
+    )
+    connection.execute("UPDATE public.suggestion_events SET made_at = '2026-03-09' WHERE txn_id = 1")
+    # The default of a constant rewrote nothing, so that no file tells.
+    connection.execute(
+        "ALTER TABLE public.suggestion_events DROP COLUMN created_at;"
+        "ALTER TABLE public.suggestion_events RENAME COLUMN made_at TO created_at"
+    )
+    first = refresh(connection)
+    found = differing(connection)
+    second = refresh(connection)
+
+    assert steps(connection, first)[DAILY][2] == f"{EVENTS}: a column that its triggers log was renamed"
+    assert found == 0
+    assert exact(connection, second)
+
+
+def test_tracking_that_is_installed_anew_knows_the_new_names(connection: psycopg.Connection) -> None:
+    """After a rename that misleads, installing the triggers again is all that it takes."""
+    connection.execute(
+        "ALTER TABLE public.suggestion_events RENAME COLUMN created_at TO made_at;"
+        "ALTER TABLE public.suggestion_events ADD COLUMN created_at timestamptz"
+    )
+    misled = refresh(connection)
+    connection.execute(
+        "SELECT ledgerviews.follow_renames(); SELECT ledgerviews.track('public.suggestion_events')"
+    )
+    refresh(connection)
+    connection.execute("UPDATE public.suggestion_events SET made_at = '2026-03-09' WHERE txn_id = 1")
+    after = refresh(connection)
+
+    assert scopes(connection, misled)[0] == "all"
+    assert exact(connection, after)
+    assert changed_days(connection, after) >= {"2 days changed"}
+
+
 def test_the_application_needs_no_right_of_ours(
     installed_url: str, connect: Connect, connection: psycopg.Connection
 ) -> None:

@@ -40,9 +40,12 @@ DROP FUNCTION ledgerviews.untrack(text, integer);
 DROP FUNCTION ledgerviews.track(text, text, integer);
 DROP FUNCTION ledgerviews.track(text[], text, integer);
 DROP FUNCTION ledgerviews.attach(text, text);
+DROP FUNCTION ledgerviews.read_logged(text);
+DROP FUNCTION ledgerviews.write_trigger(text);
 DROP FUNCTION ledgerviews.detach(text);
 DROP FUNCTION ledgerviews.missing_indexes(text);
 DROP VIEW ledgerviews.source_now;
+DROP FUNCTION ledgerviews.source_columns();
 DROP TABLE ledgerviews.run_check;
 -- Version 1 knows no run that left a relation as it was, and other words for the modes.
 DELETE FROM ledgerviews.run_relation WHERE method = 'unchanged';

@@ -1,5 +1,27 @@
 -- Engine version 2: the sources: whether their tracking can be trusted, and which days changed.
 
+CREATE FUNCTION ledgerviews.source_columns() RETURNS TABLE (source text, day text, key text)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+SELECT
+    s.source,
+    pg_catalog.max(a.attname::text) FILTER (WHERE f.proname = s.stem || '_day') AS day,
+    pg_catalog.max(a.attname::text) FILTER (WHERE f.proname = s.stem || '_link' AND s.key_column IS NOT NULL) AS key
+FROM ledgerviews.source AS s
+JOIN pg_catalog.pg_namespace AS n ON n.nspname = s.schema_name
+JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = s.table_name
+JOIN pg_catalog.pg_proc AS f
+    ON f.pronamespace = 'ledgerviews'::pg_catalog.regnamespace AND f.proname IN (s.stem || '_day', s.stem || '_link')
+JOIN pg_catalog.pg_depend AS d
+    ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = f.oid
+    AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = c.oid
+JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+GROUP BY s.source;
+END;
+COMMENT ON FUNCTION ledgerviews.source_columns() IS
+'The columns that tell the day and the key of a source''s rows, by their names of now: atomic functions read one each, and follow.';
+
 CREATE VIEW ledgerviews.source_now AS
 WITH RECURSIVE part AS (
     SELECT
@@ -59,6 +81,13 @@ SELECT
             FROM part AS p
             WHERE p.source = s.source
         ),
+        -- What the triggers' function reads, and what has its name: a rename there and back can be told by xmin only.
+        'columns', (
+            SELECT pg_catalog.jsonb_object_agg(a.attname, a.xmin::text)
+            FROM pg_catalog.pg_attribute AS a
+            WHERE a.attrelid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', s.schema_name, s.table_name))
+                AND a.attname = ANY (s.logged || ARRAY[k.day, k.key]) AND s.tracking <> 'none'
+        ),
         'labels', (
             SELECT pg_catalog.jsonb_object_agg(e.oid::text, e.enumlabel)
             FROM part AS p
@@ -90,8 +119,15 @@ SELECT
         ) THEN 'a trigger of ours is missing'
         WHEN EXISTS (SELECT FROM attached AS a WHERE a.source = s.source AND a.enabled <> 'A')
             THEN 'a trigger of ours is not ENABLE ALWAYS'
+        WHEN EXISTS (
+            SELECT
+            FROM pg_catalog.pg_attribute AS a
+            WHERE a.attrelid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', s.schema_name, s.table_name))
+                AND (a.attname = s.logged[1] AND a.attname <> k.day OR a.attname = s.logged[2] AND a.attname <> k.key)
+        ) THEN 'another column has the name of one that its triggers log'
     END AS problem
-FROM ledgerviews.source AS s;
+FROM ledgerviews.source AS s
+LEFT JOIN ledgerviews.source_columns() AS k ON k.source = s.source;
 COMMENT ON VIEW ledgerviews.source_now IS
 'Each source as the catalog shows it now: condition is compared with source.seen; problem says why its writes cannot be tracked.';
 
@@ -143,6 +179,118 @@ END
 $body$;
 COMMENT ON FUNCTION ledgerviews.detach(text) IS 'Take our triggers off a source.';
 
+CREATE FUNCTION ledgerviews.write_trigger(source text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_source ledgerviews.source;
+    v_relation oid;
+    v_function text;
+    v_change text;
+    v_day_type text;
+    v_missing text;
+BEGIN
+    SELECT s.* INTO v_source FROM ledgerviews.source AS s WHERE s.source = write_trigger.source;
+    v_relation := pg_catalog.format('%I.%I', v_source.schema_name, v_source.table_name)::pg_catalog.regclass;
+    v_function := pg_catalog.format('ledgerviews.%I', v_source.stem || '_track');
+    v_change := pg_catalog.format('ledgerviews.%I', v_source.stem || '_change');
+    SELECT
+        pg_catalog.max(pg_catalog.format_type(a.atttypid, a.atttypmod)) FILTER (WHERE n.name = v_source.day_column),
+        pg_catalog.min(n.name) FILTER (WHERE a.attnum IS NULL)
+    INTO v_day_type, v_missing
+    FROM pg_catalog.unnest(ARRAY[v_source.day_column, v_source.key_column]) AS n (name)
+    LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = v_relation AND a.attname = n.name AND a.attnum > 0
+    WHERE n.name IS NOT NULL;
+    IF v_missing IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'undefined_column',
+            MESSAGE = pg_catalog.format('%s has no column %I.', v_source.source, v_missing);
+    END IF;
+    -- The function names the columns, as PL/pgSQL must. An atomic function that reads the row would follow a rename;
+    -- but PostgreSQL, since 15.20, then refuses every ALTER TABLE that rewrites the application's table. So the names
+    -- are looked up where they no longer fit, and a name that fits another column is told by source_now.
+    EXECUTE pg_catalog.format(
+        $track$
+CREATE OR REPLACE FUNCTION %1$s() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    v_old_day %3$s;
+    v_new_day %3$s;
+    v_old_key %2$s.key%%TYPE;
+    v_new_key %2$s.key%%TYPE;
+    v_read text;
+BEGIN
+    BEGIN
+        IF TG_OP <> 'INSERT' THEN
+            v_old_day := OLD.%4$I;
+            v_old_key := %5$s;
+        END IF;
+        IF TG_OP <> 'DELETE' THEN
+            v_new_day := NEW.%4$I;
+            v_new_key := %6$s;
+        END IF;
+    EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR feature_not_supported THEN
+        v_read := ledgerviews.read_logged(%7$L);
+        IF TG_OP <> 'INSERT' THEN
+            EXECUTE v_read INTO v_old_day, v_old_key USING OLD;
+        END IF;
+        IF TG_OP <> 'DELETE' THEN
+            EXECUTE v_read INTO v_new_day, v_new_key USING NEW;
+        END IF;
+    END;
+%8$s
+    RETURN NULL;
+END
+$function$
+        $track$,
+        v_function, v_change, v_day_type, v_source.day_column,
+        COALESCE('OLD.' || pg_catalog.quote_ident(v_source.key_column), 'NULL'),
+        COALESCE('NEW.' || pg_catalog.quote_ident(v_source.key_column), 'NULL'),
+        v_source.source,
+        pg_catalog.format(
+            CASE
+                -- The key of a child's row is that of its parent, whose day is looked up at the refresh, for it may move.
+                WHEN v_source.parent IS NOT NULL THEN $child$
+    IF TG_OP <> 'DELETE' THEN
+        INSERT INTO %1$s (day, key) VALUES (ledgerviews.utc_day(v_new_day), v_new_key);
+    END IF;
+    IF TG_OP = 'DELETE' OR TG_OP = 'UPDATE'
+        AND (v_old_key IS DISTINCT FROM v_new_key OR v_old_day IS DISTINCT FROM v_new_day)
+    THEN
+        INSERT INTO %1$s (day, key) VALUES (ledgerviews.utc_day(v_old_day), v_old_key);
+    END IF;$child$
+                -- That of a parent's row is noted where it goes, so that its children can be found.
+                ELSE $parent$
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO %1$s (day) VALUES (ledgerviews.utc_day(v_new_day));
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO %1$s (day, key) VALUES (ledgerviews.utc_day(v_old_day), v_old_key);
+    ELSE
+        INSERT INTO %1$s (day, key) VALUES
+            (ledgerviews.utc_day(v_old_day), CASE WHEN v_old_key IS DISTINCT FROM v_new_key THEN v_old_key END),
+            (ledgerviews.utc_day(v_new_day), NULL);
+    END IF;$parent$
+            END,
+            v_change)
+    );
+    EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s() FROM PUBLIC', v_function);
+    UPDATE ledgerviews.source AS s SET logged = ARRAY[s.day_column, s.key_column] WHERE s.source = write_trigger.source;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.write_trigger(text) IS 'Write the function of a source''s triggers, with the names that its columns have now.';
+
+CREATE FUNCTION ledgerviews.read_logged(source text) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+SELECT pg_catalog.format('SELECT ($1).%I, %s', k.day, COALESCE('($1).' || pg_catalog.quote_ident(k.key), 'NULL'))
+FROM ledgerviews.source_columns() AS k
+WHERE k.source = read_logged.source;
+END;
+COMMENT ON FUNCTION ledgerviews.read_logged(text) IS
+'A query of a row''s day and key, where the application has renamed a column since the triggers'' function was written.';
+
 CREATE FUNCTION ledgerviews.attach(source text, tracking text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -184,6 +332,7 @@ BEGIN
             END
             || ')';
     END IF;
+    PERFORM ledgerviews.write_trigger(v_source.source);
     EXECUTE pg_catalog.format(
         'CREATE OR REPLACE TRIGGER ledgerviews_insert AFTER INSERT ON %s FOR EACH ROW%s EXECUTE FUNCTION %s()',
         v_table, v_when_insert, v_function);
@@ -321,6 +470,7 @@ RETURN CASE
         THEN 'it was made anew, or its partitions are others'
     WHEN seen -> 'files' IS DISTINCT FROM now -> 'files' THEN 'it was truncated or rewritten'
     WHEN seen -> 'triggers' IS DISTINCT FROM now -> 'triggers' THEN 'its triggers were altered, so writes may have gone unseen'
+    WHEN seen -> 'columns' IS DISTINCT FROM now -> 'columns' THEN 'a column that its triggers log was renamed'
     WHEN seen -> 'labels' IS DISTINCT FROM now -> 'labels' THEN 'an enumerated type that it uses was altered'
     WHEN seen -> 'log' IS DISTINCT FROM now -> 'log' THEN 'its log was emptied or rewritten'
 END;

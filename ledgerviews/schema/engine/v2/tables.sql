@@ -17,6 +17,7 @@ CREATE TABLE ledgerviews.source (
     wanted_indexes text[] NOT NULL DEFAULT '{}',
     tracking text NOT NULL DEFAULT 'none' CHECK (tracking IN ('closed days', 'every write', 'none')),
     tracked_at timestamptz,
+    logged text[],
     seen jsonb,
     UNIQUE (schema_name, table_name)
 );
@@ -30,6 +31,8 @@ COMMENT ON COLUMN ledgerviews.source.tracking IS
 'closed days: a write to a day that is over is logged, the others are recomputed at each refresh; '
 'every write: each is logged; none: each refresh scans for what changed.';
 COMMENT ON COLUMN ledgerviews.source.tracked_at IS 'A moment before its triggers were put on.';
+COMMENT ON COLUMN ledgerviews.source.logged IS
+'The names that the columns have in the function of its triggers; source_columns() tells those that they have now.';
 COMMENT ON COLUMN ledgerviews.source.seen IS 'Files and triggers of the table at the last refresh; a difference forces a full one.';
 
 CREATE TABLE ledgerviews.source_day (

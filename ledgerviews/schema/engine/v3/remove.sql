@@ -27,7 +27,6 @@ DROP TABLE ledgerviews.released_object;
 DROP TABLE ledgerviews.released;
 DROP FUNCTION ledgerviews.swap(boolean, integer, integer, text[], text, text[]);
 DROP FUNCTION ledgerviews.follow_renames();
-DROP FUNCTION ledgerviews.source_columns();
 DROP FUNCTION ledgerviews.exchange(boolean);
 DROP FUNCTION ledgerviews.drop_old(ledgerviews.member);
 DROP FUNCTION ledgerviews.settle();

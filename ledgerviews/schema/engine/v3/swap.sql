@@ -377,28 +377,6 @@ END
 $body$;
 COMMENT ON FUNCTION ledgerviews.rename(ledgerviews.staged) IS 'Rename a relation with its indexes and the parts of its rollup; what reads it follows.';
 
-CREATE FUNCTION ledgerviews.source_columns() RETURNS TABLE (source text, day text, key text)
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-SELECT
-    s.source,
-    pg_catalog.max(a.attname::text) FILTER (WHERE f.proname = s.stem || '_day') AS day,
-    pg_catalog.max(a.attname::text) FILTER (WHERE f.proname = s.stem || '_link' AND s.key_column IS NOT NULL) AS key
-FROM ledgerviews.source AS s
-JOIN pg_catalog.pg_namespace AS n ON n.nspname = s.schema_name
-JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = s.table_name
-JOIN pg_catalog.pg_proc AS f
-    ON f.pronamespace = 'ledgerviews'::pg_catalog.regnamespace AND f.proname IN (s.stem || '_day', s.stem || '_link')
-JOIN pg_catalog.pg_depend AS d
-    ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = f.oid
-    AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = c.oid
-JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-GROUP BY s.source;
-END;
-COMMENT ON FUNCTION ledgerviews.source_columns() IS
-'The columns that tell the day and the key of a source''s rows, by their names of now: atomic functions read one each, and follow.';
-
 CREATE FUNCTION ledgerviews.follow_renames() RETURNS void
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
