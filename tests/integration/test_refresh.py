@@ -103,14 +103,16 @@ def wait_until_blocked(connection: psycopg.Connection, backend: int) -> None:
 
 
 @contextmanager
-def in_background(url: str) -> Iterator[tuple[int, list[psycopg.Error | None]]]:
+def in_background(
+    url: str, call: LiteralString = "CALL ledgerviews.refresh()"
+) -> Iterator[tuple[int, list[psycopg.Error | None]]]:
     """Run a refresh in another session; gives its backend and a list that gets its error, or None."""
     outcome: list[psycopg.Error | None] = []
     with psycopg.connect(url, autocommit=True) as connection:
 
         def run() -> None:
             try:
-                connection.execute("CALL ledgerviews.refresh()")
+                connection.execute(call)
                 outcome.append(None)
             except psycopg.Error as exc:
                 outcome.append(exc)
@@ -128,6 +130,8 @@ FEEDBACK: LiteralString = (
     "LOCK TABLE ledgerviews.mart_suggestions_feedback_daily_rollup IN ACCESS EXCLUSIVE MODE"
 )
 """Stops a refresh in its middle: its second mart is recomputed into it, after the first is refreshed."""
+
+VERIFY: LiteralString = "CALL ledgerviews.refresh(mode => 'verify')"
 
 REFRESH_LOCK: LiteralString = "LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE"
 """Stops a refresh before its snapshot, as another refresh does."""
@@ -325,6 +329,58 @@ def test_a_source_rewritten_meanwhile_is_read_again(
 
     assert outcome == [None]
     assert connection.execute(answers).fetchone() == (8, 8)
+
+
+def test_what_a_truncate_hides_is_no_finding_of_a_verification(installed_url: str, connect: Connect) -> None:
+    """A verification that waits behind a TRUNCATE begins again, and finds what is there then."""
+    connection = connect(installed_url)
+    demo.reference_rows(connection)
+    connection.execute("SELECT ledgerviews.track(source, 'every write') FROM ledgerviews.source")
+    refresh(connection)
+    with psycopg.connect(installed_url) as other:
+        other.execute("LOCK TABLE public.suggestion_feedback IN ACCESS EXCLUSIVE MODE")
+        with in_background(installed_url, VERIFY) as (backend, outcome):
+            wait_until_blocked(connection, backend)
+            other.execute("TRUNCATE public.suggestion_feedback")
+            other.commit()
+
+    assert outcome == [None]
+    assert connection.execute("SELECT state, error FROM ledgerviews.run WHERE run_id = 2").fetchall() == [
+        ("succeeded", None)
+    ]
+    assert connection.execute("SELECT DISTINCT rebuild FROM ledgerviews.relation_state").fetchall() == [
+        (None,)
+    ]
+
+
+def test_what_a_truncate_hides_is_no_drift(installed_url: str, connect: Connect) -> None:
+    """A TRUNCATE that waits for a refresh, and holds up its scrub, has it tell of no drift."""
+    connection = connect(installed_url)
+    demo.reference_rows(connection)
+    refresh(connection)
+    connection.execute(
+        "UPDATE public.suggestion_feedback SET label = 'other';"
+        "UPDATE ledgerviews.relation_state SET scrubbed_to = NULL"
+    )
+    with psycopg.connect(installed_url) as other, psycopg.connect(installed_url, autocommit=True) as waiting:
+        other.execute("LOCK TABLE ledgerviews.mart_suggestions_feedback_daily_rollup IN SHARE MODE")
+        with in_background(installed_url) as (backend, outcome):
+            wait_until_blocked(connection, backend)
+            truncating = threading.Thread(
+                target=lambda: waiting.execute(
+                    "BEGIN; TRUNCATE public.suggestion_feedback; SELECT pg_sleep(2); COMMIT"
+                )
+            )
+            truncating.start()
+            wait_until_blocked(connection, waiting.info.backend_pid)
+            other.rollback()
+            truncating.join(60)
+
+    assert outcome == [None]
+    assert connection.execute("SELECT drift FROM ledgerviews.run").fetchall() == [(None,), (None,)]
+    assert connection.execute("SELECT DISTINCT rebuild FROM ledgerviews.relation_state").fetchall() == [
+        (None,)
+    ]
 
 
 def test_a_run_whose_call_failed_is_closed_while_its_session_lives(

@@ -1,6 +1,6 @@
 -- Engine version 2: the refresh: one transaction, one snapshot, one at a time.
 
-CREATE FUNCTION ledgerviews.conclude(run_id bigint, relations oid[]) RETURNS boolean
+CREATE FUNCTION ledgerviews.refuse_rewritten(relations oid[]) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $body$
@@ -19,6 +19,17 @@ BEGIN
             MESSAGE = 'Truncated or rewritten while it was read: ' || v_name || '.',
             HINT = 'Run the refresh again.';
     END IF;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.refuse_rewritten(oid[]) IS
+'A serialization failure where a table that the relations read was truncated or rewritten after this snapshot.';
+
+CREATE FUNCTION ledgerviews.conclude(run_id bigint, relations oid[]) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    PERFORM ledgerviews.refuse_rewritten(relations);
     DELETE FROM ledgerviews.run AS r
     USING ledgerviews.engine AS e
     WHERE r.started_at < pg_catalog.now() - e.keep_runs AND r.run_id <> conclude.run_id;
@@ -149,6 +160,16 @@ BEGIN
                 v_sqlstate = RETURNED_SQLSTATE, v_message = MESSAGE_TEXT,
                 v_detail = PG_EXCEPTION_DETAIL, v_hint = PG_EXCEPTION_HINT;
             v_state := CASE v_sqlstate WHEN '57014' THEN 'cancelled' ELSE 'failed' END;
+            -- What was found in a table that only looks empty is no finding.
+            IF v_sqlstate IN ('LV001', 'LV002') THEN
+                BEGIN
+                    PERFORM ledgerviews.refuse_rewritten(ARRAY(SELECT p.relation FROM pg_catalog.unnest(v_steps) AS p));
+                EXCEPTION WHEN serialization_failure THEN
+                    GET STACKED DIAGNOSTICS
+                        v_sqlstate = RETURNED_SQLSTATE, v_message = MESSAGE_TEXT,
+                        v_detail = PG_EXCEPTION_DETAIL, v_hint = PG_EXCEPTION_HINT;
+                END;
+            END IF;
         END;
         IF v_state IS NULL AND scrub THEN
             COMMIT;

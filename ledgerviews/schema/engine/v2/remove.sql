@@ -8,6 +8,7 @@ DROP FUNCTION ledgerviews.set_aside(text, text);
 DROP PROCEDURE ledgerviews.refresh(text, text, boolean, boolean, boolean, bigint);
 DROP PROCEDURE ledgerviews.refresh(text[], text, boolean, boolean, boolean, bigint);
 DROP FUNCTION ledgerviews.conclude(bigint, oid[]);
+DROP FUNCTION ledgerviews.refuse_rewritten(oid[]);
 DROP FUNCTION ledgerviews.scrub(bigint);
 DROP FUNCTION ledgerviews.scrub_relation(text, text);
 DROP FUNCTION ledgerviews.pending(text, text);

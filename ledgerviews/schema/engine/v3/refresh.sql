@@ -56,12 +56,14 @@ BEGIN
         WHEN lock_not_available THEN RETURN;
     END;
     FOR v_mart IN
-        SELECT m.schema_name, m.relation_name FROM ledgerviews.materialized_view AS m
+        SELECT m.relation, m.schema_name, m.relation_name FROM ledgerviews.materialized_view AS m
         WHERE m.rollup IS NOT NULL AND m.populated
         ORDER BY m.schema_name, m.relation_name
     LOOP
         v_found := ledgerviews.scrub_relation(v_mart.schema_name, v_mart.relation_name);
         IF v_found IS NOT NULL THEN
+            -- Where a table only looks empty, this raises, and nothing of the scrub is kept.
+            PERFORM ledgerviews.refuse_rewritten(ARRAY[v_mart.relation]);
             RAISE WARNING 'Drift: %. The next refresh recomputes it as a whole.', v_found;
             v_drift := pg_catalog.concat_ws('; ', v_drift, v_found);
         END IF;
