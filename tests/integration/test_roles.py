@@ -286,6 +286,22 @@ def test_an_unknown_role_is_a_usage_error(roles: Roles, run_cli: pg.RunCli) -> N
         assert "CREATE ROLE nobody_at_all LOGIN" in done.stderr
 
 
+def test_no_body_is_read_under_a_search_path_of_others(installed_url: str) -> None:
+    """Each PL/pgSQL function has a search_path of its own, whatever version of the engine last made it.
+
+    Not the procedures, which commit, and say it in each of their transactions.
+    """
+    with closing(psycopg.connect(installed_url, autocommit=True)) as connection:
+        found = connection.execute(
+            "SELECT p.oid::regprocedure::text FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang"
+            " WHERE p.pronamespace = 'ledgerviews'::regnamespace AND l.lanname = 'plpgsql'"
+            " AND p.prokind = 'f'"
+            " AND NOT COALESCE('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)"
+        ).fetchall()
+
+    assert found == []
+
+
 def test_what_runs_with_the_owner_s_rights_is_nobody_s_to_call(installed_url: str) -> None:
     """Each SECURITY DEFINER function has its own search_path, and PUBLIC may execute none but one.
 

@@ -3,6 +3,7 @@
 
 CREATE OR REPLACE FUNCTION ledgerviews.json_salvage(value json) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
     v_text text := value::text;
