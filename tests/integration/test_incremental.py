@@ -953,6 +953,7 @@ def test_a_scrub_makes_way_for_a_refresh(
     connection.execute("SELECT ledgerviews.scrub(1)")
     held = connection.execute(
         "SELECT FROM pg_catalog.pg_locks WHERE relation = 'ledgerviews.refresh_lock'::pg_catalog.regclass"
+        " AND database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database())"
     ).fetchall()
 
     assert beside == []

@@ -36,7 +36,6 @@ COMPOSED = {
     "ledgerviews.compare(text,text)": "both queries come from format() with %I in its two callers",
     "ledgerviews.take_up(text,text)": "privileges by the catalog's own words, grantees by quote_ident",
     "ledgerviews.attach(text,text)": "the WHEN conditions: %I of the source's columns",
-    "ledgerviews.write_trigger(text)": "%I and %L of names, and the catalog's own format_type",
     "ledgerviews.build_member(ledgerviews.member,jsonb)": "the SELECT itself, of the revision or the catalog",
     "ledgerviews.clear_grants(regclass)": "grantees by quote_ident",
     "ledgerviews.clear_grants(regprocedure)": "grantees by quote_ident",

@@ -189,6 +189,7 @@ DECLARE
     v_function text;
     v_change text;
     v_day_type text;
+    v_body text;
     v_missing text;
 BEGIN
     SELECT s.* INTO v_source FROM ledgerviews.source AS s WHERE s.source = write_trigger.source;
@@ -210,28 +211,26 @@ BEGIN
     -- The function names the columns, as PL/pgSQL must. An atomic function that reads the row would follow a rename;
     -- but PostgreSQL, since 15.20, then refuses every ALTER TABLE that rewrites the application's table. So the names
     -- are looked up where they no longer fit, and a name that fits another column is told by source_now.
-    EXECUTE pg_catalog.format(
+    v_body := pg_catalog.format(
         $track$
-CREATE OR REPLACE FUNCTION %1$s() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
-    v_old_day %3$s;
-    v_new_day %3$s;
-    v_old_key %2$s.key%%TYPE;
-    v_new_key %2$s.key%%TYPE;
+    v_old_day %2$s;
+    v_new_day %2$s;
+    v_old_key %1$s.key%%TYPE;
+    v_new_key %1$s.key%%TYPE;
     v_read text;
 BEGIN
     BEGIN
         IF TG_OP <> 'INSERT' THEN
-            v_old_day := OLD.%4$I;
-            v_old_key := %5$s;
+            v_old_day := OLD.%3$I;
+            v_old_key := %4$s;
         END IF;
         IF TG_OP <> 'DELETE' THEN
-            v_new_day := NEW.%4$I;
-            v_new_key := %6$s;
+            v_new_day := NEW.%3$I;
+            v_new_key := %5$s;
         END IF;
     EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR feature_not_supported THEN
-        v_read := ledgerviews.read_logged(%7$L);
+        v_read := ledgerviews.read_logged(%6$L);
         IF TG_OP <> 'INSERT' THEN
             EXECUTE v_read INTO v_old_day, v_old_key USING OLD;
         END IF;
@@ -239,12 +238,11 @@ BEGIN
             EXECUTE v_read INTO v_new_day, v_new_key USING NEW;
         END IF;
     END;
-%8$s
+%7$s
     RETURN NULL;
 END
-$function$
-        $track$,
-        v_function, v_change, v_day_type, v_source.day_column,
+$track$,
+        v_change, v_day_type, v_source.day_column,
         COALESCE('OLD.' || pg_catalog.quote_ident(v_source.key_column), 'NULL'),
         COALESCE('NEW.' || pg_catalog.quote_ident(v_source.key_column), 'NULL'),
         v_source.source,
@@ -274,6 +272,10 @@ $function$
             END,
             v_change)
     );
+    EXECUTE pg_catalog.format(
+        'CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql'
+        ' SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
+        v_function, v_body);
     EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s() FROM PUBLIC', v_function);
     UPDATE ledgerviews.source AS s SET logged = ARRAY[s.day_column, s.key_column] WHERE s.source = write_trigger.source;
 END
