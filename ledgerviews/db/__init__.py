@@ -3,6 +3,7 @@
 from .connecting import (
     CONNECT_TIMEOUT_S,
     END_IF_IDLE,
+    asking,
     connect,
     conninfo,
     describe_target,
@@ -15,6 +16,7 @@ from .translation import session_in_words, translate, translated
 __all__ = [
     "CONNECT_TIMEOUT_S",
     "END_IF_IDLE",
+    "asking",
     "connect",
     "conninfo",
     "describe_target",

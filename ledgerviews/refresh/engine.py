@@ -39,29 +39,30 @@ class Call:
 
 @contextmanager
 def session(
-    settings: Settings, *, progress: Callable[[str], None] | None = None, reading: bool = False
+    settings: Settings,
+    *,
+    progress: Callable[[str], None] | None = None,
+    reading: bool = False,
+    wait: bool = True,
 ) -> Iterator[psycopg.Connection]:
     """A connection to a database that is at this package's revision, with the time-outs of the settings.
 
     For ``reading`` the engine's version is enough, so that the log can be read while a migration is pending.
+    What is asked here waits a moment for a lock where nothing is set, and no longer without ``wait``.
     """
     with (
         closing(db.connect(settings)) as connection,
         db.translated(target=db.describe_target(settings), connection=connection),
     ):
         try:
-            (require_readable if reading else require_current)(connection, settings)
+            with db.asking(connection, settings, wait=wait):
+                (require_readable if reading else require_current)(connection, settings)
         except psycopg.errors.InsufficientPrivilege as exc:
             raise DatabaseError(
                 f"{exc.diag.message_primary} ({db.describe_target(settings)}).",
                 hint=f"{_GRANTS} To read only, USAGE on the schema ledgerviews and SELECT on what it holds"
                 " are enough.",
             ) from exc
-        db.set_timeouts(
-            connection,
-            lock_timeout_ms=settings.lock_timeout_ms,
-            statement_timeout_ms=settings.statement_timeout_ms,
-        )
         if progress is not None:
             connection.execute("SET client_min_messages = notice")
             connection.add_notice_handler(lambda diag: progress(_told(diag)))
@@ -75,8 +76,6 @@ def call(
 
     ``progress`` gets a line where it has to wait for somebody.
     """
-    if arguments.wait:
-        tell_of_the_queue(connection, progress)
     values = [
         list(arguments.relations) if arguments.relations is not None else None,
         arguments.mode,
@@ -86,6 +85,8 @@ def call(
     ]
     try:
         with watched(settings, connection, progress):
+            if arguments.wait:
+                tell_of_the_queue(connection, progress)
             rows = connection.execute(_CALL, values).fetchall()
     except psycopg.Error as exc:
         raise explained(connection, settings, exc) from exc

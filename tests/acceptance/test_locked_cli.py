@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
+from ledgerviews.config import Settings
+from ledgerviews.db import connecting
+from ledgerviews.errors import LockedError
 from ledgerviews.models import demo
+from ledgerviews.refresh import engine, log, released
 from tests.waiting import waiting_refresh
 
 if TYPE_CHECKING:
@@ -98,6 +103,66 @@ def test_what_only_looks_does_not_wait_for_ever(
 ) -> None:
     """Without any time-out set, diff leaves by itself."""
     assert run_cli("diff", url=installed_url).returncode == 5
+
+
+@contextmanager
+def _upgrading(url: str, relation: str) -> Iterator[str]:
+    """Another session, which holds one of the engine's tables as an upgrade does, in words."""
+    with closing(psycopg.connect(url, application_name="deploy")) as other:
+        other.execute(f"LOCK TABLE {relation} IN ACCESS EXCLUSIVE MODE".encode())
+        yield f"{relation} is locked by process {other.info.backend_pid}, deploy, postgres"
+
+
+@pytest.mark.parametrize("relation", ["ledgerviews.engine", "ledgerviews.alembic_version"])
+def test_no_command_hangs_during_an_upgrade(installed_url: str, run_cli: pg.RunCli, relation: str) -> None:
+    """The lock time-out applies to the questions before the work, too: exit code 5, and who holds what."""
+    commands = (
+        ("refresh",),
+        ("refresh", "--dry-run"),
+        ("verify",),
+        ("runs",),
+        ("tracking", "status"),
+        ("tracking", "install"),
+        ("index", "status"),
+        ("grant", "reader", "postgres"),
+    )
+    releasing = (("release", FEEDBACK), ("restore",)) if relation == "ledgerviews.engine" else ()
+    with _upgrading(installed_url, relation) as said:
+        for words in (*commands, *releasing):
+            done = run_cli(*words, url=installed_url, env={"LEDGERVIEWS_LOCK_TIMEOUT": "100ms"}, timeout=20)
+
+            assert done.returncode == 5, (words, done.stderr)
+            assert said in done.stderr, words
+
+
+def test_what_asks_first_waits_a_moment_where_nothing_is_set(
+    installed_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any time-out, and with --no-wait whatever is set, the questions before the work end."""
+    monkeypatch.setattr(connecting, "LOOK_LOCK_TIMEOUT_MS", 100)
+    unset = Settings(database_url=f"{installed_url}&options=-c%20statement_timeout%3D20s")
+    endless = replace(unset, lock_timeout_ms=0)
+    with _upgrading(installed_url, "ledgerviews.engine") as said:
+        with pytest.raises(LockedError, match=said), engine.session(unset):
+            pass
+        with pytest.raises(LockedError, match=said), engine.session(endless, wait=False):
+            pass
+        with pytest.raises(LockedError, match=said):
+            released.restore(unset)
+    with _upgrading(installed_url, "ledgerviews.run") as said, pytest.raises(LockedError, match=said):
+        log.runs(unset, limit=1)
+
+
+@pytest.mark.parametrize("lock_timeout_ms", [None, 0, 7000])
+def test_the_work_itself_waits_as_it_is_set(installed_url: str, lock_timeout_ms: int | None) -> None:
+    """What bounds the questions is gone when the work begins: the settings' time-out, else the role's own."""
+    settings = Settings(
+        database_url=f"{installed_url}&options=-c%20lock_timeout%3D9s", lock_timeout_ms=lock_timeout_ms
+    )
+    with engine.session(settings, wait=False) as connection:
+        found = connection.execute("SHOW lock_timeout").fetchall()
+
+    assert found == [({None: "9s", 0: "0", 7000: "7s"}[lock_timeout_ms],)]
 
 
 def test_a_release_tells_who_holds_the_lock(installed_url: str, run_cli: pg.RunCli) -> None:
