@@ -123,7 +123,11 @@ def revision(
 def _pending(settings: Settings, made: Config) -> list[Path]:
     """The files of the revisions that the database has not seen, the next one first."""
     scripts = ScriptDirectory.from_config(made)
-    with closing(db.connect(settings)) as connection, db.translated(target=db.describe_target(settings)):
+    with (
+        closing(db.connect(settings)) as connection,
+        db.translated(target=db.describe_target(settings), connection=connection),
+        db.asking(connection, settings),
+    ):
         ((_, stands),) = connection.execute(query("installed")).fetchall()
         at = tuple(row[0] for row in connection.execute(query("database_heads"))) if stands else ()
     found = scripts.iterate_revisions("heads", at or "base", implicit_base=True)

@@ -14,6 +14,7 @@ from ledgerviews.db import connecting
 from ledgerviews.errors import LockedError
 from ledgerviews.models import demo
 from ledgerviews.refresh import engine, log, released
+from ledgerviews.schema import commands, environment
 from tests.waiting import waiting_refresh
 
 if TYPE_CHECKING:
@@ -151,6 +152,38 @@ def test_what_asks_first_waits_a_moment_where_nothing_is_set(
             released.restore(unset)
     with _upgrading(installed_url, "ledgerviews.run") as said, pytest.raises(LockedError, match=said):
         log.runs(unset, limit=1)
+
+
+@pytest.mark.parametrize("relation", ["public.suggestion_events", "ledgerviews.alembic_version"])
+@pytest.mark.parametrize(
+    "words", [("check",), ("current",), ("revision", "-m", "x"), ("upgrade",), ("downgrade", "-1")]
+)
+def test_no_command_of_migrations_hangs(
+    installed_url: str, run_cli: pg.RunCli, relation: str, words: tuple[str, ...]
+) -> None:
+    """What asks for a locked table, before any revision or without one, leaves with 5 and says who has it."""
+    with _upgrading(installed_url, relation) as said:
+        limit = {"LEDGERVIEWS_LOCK_TIMEOUT": "100ms"}
+        done = run_cli("db", *words, url=installed_url, env=limit, timeout=20)
+
+    if relation.startswith("public.") and words[0] in {"current", "upgrade"}:  # asks for none of it
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode == 5, done.stderr
+        assert said in done.stderr
+
+
+def test_a_migration_that_only_looks_waits_a_moment(
+    installed_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing is set, the time-out of migrations bounds what asks where the database is."""
+    monkeypatch.setattr(environment, "MIGRATION_LOCK_TIMEOUT_MS", 100)
+    settings = Settings(database_url=f"{installed_url}&options=-c%20statement_timeout%3D20s")
+    with _upgrading(installed_url, "ledgerviews.alembic_version") as said:
+        with pytest.raises(LockedError, match=said):
+            commands.current(settings)
+        with pytest.raises(LockedError, match=said):
+            commands.upgrade(settings)
 
 
 @pytest.mark.parametrize("lock_timeout_ms", [None, 0, 7000])
