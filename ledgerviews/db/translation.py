@@ -130,11 +130,22 @@ def _named(error: LedgerviewsError, connection: psycopg.Connection | None) -> Le
         return error
     try:
         connection.rollback()
-        rows = connection.execute(query("lock_holders")).fetchall()
+        rows = connection.execute(query("lock_holders"), {"ours": _ours(connection)}).fetchall()
     except psycopg.Error:
         return error
     holders = [f"{relation} is locked by {session_in_words(*row)}" for relation, *row in rows]
     return LockedError(f"{error.message}: {'; '.join(holders)}.", hint=error.hint) if holders else error
+
+
+def _ours(connection: psycopg.Connection) -> list[int]:
+    """The relations of the application that we know of; none where the engine is older, or kept from us."""
+    try:
+        with connection.transaction():
+            # What is asked here may be what is locked.
+            connection.execute("SET LOCAL lock_timeout = '100ms'")
+            return [row[0] for row in connection.execute(query("own_relations")).fetchall()]
+    except psycopg.Error:
+        return []
 
 
 def session_in_words(pid: int, application: str, role: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from ledgerviews import db
 from ledgerviews.config import Settings
 from ledgerviews.db import connecting
 from ledgerviews.errors import LockedError
@@ -46,6 +47,17 @@ def _said(other: psycopg.Connection) -> str:
     return f"{FEEDBACK} is locked by process {other.info.backend_pid}, deploy, postgres"
 
 
+@pytest.fixture
+def restoring(installed_url: str, connect: Connect) -> Iterator[psycopg.Connection]:
+    """Another session, older than what follows, which holds tables that nothing of ours reads."""
+    names = [f"public.unrelated{number}" for number in range(4)]
+    for name in names:
+        connect(installed_url).execute(f"CREATE TABLE {name} (a integer)".encode())
+    with closing(psycopg.connect(installed_url, application_name="pg_restore")) as other:
+        other.execute(f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE".encode())
+        yield other
+
+
 @pytest.mark.parametrize(
     "words", [("diff",), ("index", "status"), ("refresh",), ("refresh", "--dry-run"), ("verify",)]
 )
@@ -58,6 +70,68 @@ def test_who_holds_a_table_is_told(
     assert done.returncode == 5, done.stderr
     assert _said(altering) in done.stderr
     assert "--lock-timeout" in done.stderr
+
+
+def test_who_has_nothing_to_do_with_it_is_not_told(
+    restoring: psycopg.Connection, altering: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
+) -> None:
+    """Of all that is locked in the database, only what refreshes read is named."""
+    done = run_cli("refresh", url=installed_url, env={"LEDGERVIEWS_LOCK_TIMEOUT": "100ms"})
+
+    assert done.returncode == 5, done.stderr
+    assert f"{_said(altering)}." in done.stderr
+    assert "unrelated" not in done.stderr
+
+
+def test_a_partition_of_a_source_is_told(
+    restoring: psycopg.Connection, installed_url: str, connect: Connect, run_cli: pg.RunCli
+) -> None:
+    """A refresh that a child of a source keeps out names that child."""
+    connect(installed_url).execute("CREATE TABLE public.archive () INHERITS (public.suggestion_events)")
+    with _upgrading(installed_url, "public.archive") as said:
+        done = run_cli("refresh", url=installed_url, env={"LEDGERVIEWS_LOCK_TIMEOUT": "100ms"})
+
+    assert done.returncode == 5, done.stderr
+    assert f"{said}." in done.stderr
+
+
+def test_a_migration_tells_of_a_reader(
+    restoring: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
+) -> None:
+    """Where only a reader keeps a migration out, the reader is named, and nobody else."""
+    with closing(psycopg.connect(installed_url, application_name="report")) as other:
+        other.execute("LOCK TABLE ledgerviews.refresh_lock IN ACCESS SHARE MODE")
+        pid = other.info.backend_pid
+        limit = {"LEDGERVIEWS_LOCK_TIMEOUT": "100ms"}
+        done = run_cli("db", "downgrade", "base", url=installed_url, env=limit)
+
+    assert done.returncode == 5, done.stderr
+    assert f": ledgerviews.refresh_lock is locked by process {pid}, report, postgres." in done.stderr
+
+
+def test_without_the_engine_who_holds_what_is_told(application_url: str) -> None:
+    """Where nothing of ours stands, or it cannot be asked which that is, anything locked is named."""
+    with (
+        closing(psycopg.connect(application_url, application_name="deploy")) as other,
+        closing(db.connect(Settings(database_url=application_url, lock_timeout_ms=100))) as connection,
+    ):
+        other.execute(f"LOCK TABLE {FEEDBACK} IN ACCESS EXCLUSIVE MODE")
+        db.set_timeouts(connection, lock_timeout_ms=100, statement_timeout_ms=None)
+        with pytest.raises(LockedError, match=_said(other)), db.translated(connection=connection):
+            connection.execute(f"SELECT FROM {FEEDBACK}")
+
+
+@pytest.mark.parametrize("relation", ["ledgerviews.source", "ledgerviews.relation"])
+def test_what_is_asked_for_the_holder_may_be_locked(
+    restoring: psycopg.Connection, installed_url: str, run_cli: pg.RunCli, relation: str
+) -> None:
+    """Where the lists of what is ours are locked themselves, they are named, and soon."""
+    with _upgrading(installed_url, relation) as said:
+        limit = {"LEDGERVIEWS_LOCK_TIMEOUT": "100ms"}
+        done = run_cli("status", url=installed_url, env=limit, timeout=20)
+
+    assert done.returncode == 5, done.stderr
+    assert f"{said}." in done.stderr
 
 
 def test_status_shows_what_it_may_see(
