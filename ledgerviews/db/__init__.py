@@ -11,7 +11,7 @@ from .connecting import (
     looking,
     set_timeouts,
 )
-from .translation import session_in_words, translate, translated
+from .translation import end_of_prepared, session_in_words, translate, translated
 
 __all__ = [
     "CONNECT_TIMEOUT_S",
@@ -20,6 +20,7 @@ __all__ = [
     "connect",
     "conninfo",
     "describe_target",
+    "end_of_prepared",
     "look_only",
     "looking",
     "session_in_words",

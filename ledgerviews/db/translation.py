@@ -133,8 +133,11 @@ def _named(error: LedgerviewsError, connection: psycopg.Connection | None) -> Le
         rows = connection.execute(query("lock_holders"), {"ours": _ours(connection)}).fetchall()
     except psycopg.Error:
         return error
-    holders = [f"{relation} is locked by {session_in_words(*row)}" for relation, *row in rows]
-    return LockedError(f"{error.message}: {'; '.join(holders)}.", hint=error.hint) if holders else error
+    if not rows:
+        return error
+    holders = "; ".join(f"{relation} is locked by {session_in_words(*row)}" for relation, *row in rows)
+    mends = dict.fromkeys(mend for *_, gid in rows if (mend := end_of_prepared(gid)))
+    return LockedError(f"{error.message}: {holders}.", hint=" ".join([*mends, error.hint or ""]).strip())
 
 
 def _ours(connection: psycopg.Connection) -> list[int]:
@@ -148,9 +151,19 @@ def _ours(connection: psycopg.Connection) -> list[int]:
         return []
 
 
-def session_in_words(pid: int, application: str, role: str) -> str:
-    """A session in words, as pg_stat_activity knows it."""
-    return ", ".join([f"process {pid}", *(word for word in (application, role) if word)])
+def session_in_words(pid: int | None, application: str, role: str, gid: str | None) -> str:
+    """A session in words, as pg_stat_activity knows it, or a prepared transaction, which is none."""
+    prepared = "a prepared transaction" if gid is None else f"a prepared transaction ({gid})"
+    who = f"process {pid}" if pid else prepared
+    return ", ".join([who, *(word for word in (application, role) if word)])
+
+
+def end_of_prepared(gid: str | None) -> str | None:
+    """What ends a prepared transaction, which no session shows; None where it is none."""
+    if gid is None:
+        return None
+    name = gid.replace("'", "''")
+    return f"ROLLBACK PREPARED '{name}', or COMMIT PREPARED '{name}', ends it."
 
 
 def _grant(message: str) -> str:

@@ -3,6 +3,7 @@ WITH held AS (
     SELECT
         c.oid,
         l.pid,
+        l.virtualtransaction,
         n.nspname = 'ledgerviews' OR c.oid = ANY(%(ours)s::oid[]) AS ours,
         pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS relation,
         pg_catalog.min(
@@ -28,7 +29,7 @@ WITH held AS (
         )
         AND c.relkind IN ('r', 'p', 'm', 'v', 'f')
         AND n.nspname !~ '^pg_'
-    GROUP BY c.oid, l.pid, n.nspname, c.relname
+    GROUP BY c.oid, l.pid, l.virtualtransaction, n.nspname, c.relname
 ),
 
 ranked AS (
@@ -40,15 +41,28 @@ ranked AS (
         ) AS place
     FROM held AS h
     WHERE h.ours OR h.weakness <= 4
+),
+
+prepared AS (
+    -- No process holds the locks of a prepared transaction, but one of them is on its own number.
+    SELECT
+        l.virtualtransaction,
+        p.gid,
+        p.owner
+    FROM pg_catalog.pg_prepared_xacts AS p
+    INNER JOIN pg_catalog.pg_locks AS l ON p.transaction = l.transactionid
+    WHERE l.pid IS NULL
 )
 
 SELECT
     r.relation,
     r.pid,
     COALESCE(a.application_name, '') AS application_name,
-    COALESCE(a.usename, '') AS role
+    COALESCE(a.usename, p.owner, '') AS role,
+    p.gid
 FROM ranked AS r
 LEFT JOIN pg_catalog.pg_stat_activity AS a ON r.pid = a.pid
+LEFT JOIN prepared AS p ON r.pid IS NULL AND r.virtualtransaction = p.virtualtransaction
 WHERE r.place = 1
 ORDER BY r.weakness, a.xact_start, r.oid
 LIMIT 3;

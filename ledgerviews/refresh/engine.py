@@ -122,12 +122,16 @@ def explained(connection: psycopg.Connection, settings: Settings, exc: psycopg.E
 
 def locked(connection: psycopg.Connection, message: str, *, hint: str | None) -> LockedError:
     """The error of a refresh that another session keeps out, with who that is, if it still does."""
-    who, run_id = lock_holder(connection)
-    if who is None:
+    holder = lock_holder(connection)
+    if holder is None:
         return LockedError(message, hint=hint)
-    if run_id is not None:
-        return LockedError(message.replace(ANOTHER, f"{ANOTHER} (run {run_id}, {who})", 1), hint=hint)
-    said = f"A migration, or somebody's session, holds the lock of refreshes ({who})"
+    if holder.run_id is not None:
+        said = f"{ANOTHER} (run {holder.run_id}, {holder.who})"
+        return LockedError(message.replace(ANOTHER, said, 1), hint=hint)
+    if holder.mend is not None:
+        said = f"The lock of refreshes is held by {holder.who}"
+        return LockedError(message.replace(ANOTHER, said, 1), hint=holder.mend)
+    said = f"A migration, or somebody's session, holds the lock of refreshes ({holder.who})"
     return LockedError(
         message.replace(ANOTHER, said, 1),
         hint="Let it end (--wait, --lock-timeout): pg_stat_activity shows it.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -333,3 +334,80 @@ def test_the_last_run_is_none_that_was_kept_out(
 
     assert turned_away.returncode == 5
     assert "Last run: 1, succeeded" in status.stdout
+
+
+@contextmanager
+def _prepared(url: str, relation: str) -> Iterator[str]:
+    """A transaction that holds a table, prepared and then left alone; what ends it, in words."""
+    # Its name is the cluster's.
+    gid = f"it's {uuid4()}"
+    name = gid.replace("'", "''")
+    with closing(psycopg.connect(url, autocommit=True)) as other:
+        if other.execute("SHOW max_prepared_transactions").fetchall() == [("0",)]:
+            pytest.skip("This server prepares no transactions.")
+        other.execute("BEGIN")
+        other.execute(f"LOCK TABLE {relation} IN ACCESS EXCLUSIVE MODE".encode())
+        other.execute(f"PREPARE TRANSACTION '{name}'".encode())
+        try:
+            yield gid
+        finally:
+            other.execute(f"ROLLBACK PREPARED '{name}'".encode())
+
+
+def _mend(gid: str) -> str:
+    name = gid.replace("'", "''")
+    return f"ROLLBACK PREPARED '{name}', or COMMIT PREPARED '{name}', ends it."
+
+
+@pytest.mark.parametrize("words", [("diff",), ("index", "status"), ("refresh",), ("db", "downgrade", "-1")])
+def test_a_prepared_transaction_that_holds_a_table_is_told(
+    installed_url: str, connect: Connect, run_cli: pg.RunCli, words: tuple[str, ...]
+) -> None:
+    """It is named by its own name, with what ends it; no process is."""
+    connect(installed_url).execute("CALL ledgerviews.refresh()")
+    with _prepared(installed_url, "public.suggestion_events") as gid:
+        done = run_cli(*words, url=installed_url, env={"LEDGERVIEWS_LOCK_TIMEOUT": "100ms"})
+
+    assert done.returncode == 5, done.stderr
+    held = f"public.suggestion_events is locked by a prepared transaction ({gid}), postgres."
+    assert held in done.stderr
+    assert _mend(gid) in done.stderr
+    assert "process" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [("--no-wait",), ("--lock-timeout", "100ms"), ("--dry-run", "--no-wait")])
+def test_a_prepared_transaction_that_holds_the_lock_is_told(
+    installed_url: str, run_cli: pg.RunCli, words: tuple[str, ...]
+) -> None:
+    """A refresh that it keeps out names it, and where it waits says so before; no session shows it."""
+    with _prepared(installed_url, "ledgerviews.refresh_lock") as gid:
+        done = run_cli("refresh", *words, url=installed_url)
+
+    assert done.returncode == 5, done.stderr
+    held = f"ledgerviews: The lock of refreshes is held by a prepared transaction ({gid}), postgres"
+    assert held in done.stderr
+    assert done.stderr.rstrip().endswith(_mend(gid))
+    assert "session" not in done.stderr
+    assert "pg_stat_activity" not in done.stderr
+    waits = f"Waiting for a prepared transaction ({gid}), postgres, that holds the lock of refreshes."
+    assert (f"{waits} {_mend(gid)}\n" in done.stderr) == (words[0] == "--lock-timeout")
+
+
+def test_a_refresh_that_waits_for_a_prepared_transaction_says_so(
+    installed_url: str, connect: Connect
+) -> None:
+    """After some seconds the table is named, and the prepared transaction that holds it."""
+    connection = connect(installed_url)
+    demo.reference_rows(connection)
+    connection.execute("CREATE TABLE public.unrelated (a integer)")
+    with (
+        _prepared(installed_url, "public.unrelated"),
+        _prepared(installed_url, FEEDBACK) as gid,
+        waiting_refresh(connection, installed_url) as process,
+    ):
+        assert process.stderr is not None
+        line = next(line for line in process.stderr if line.startswith("Waiting"))
+        process.terminate()
+
+    held = f"which is held by a prepared transaction ({gid}), postgres. {_mend(gid)}"
+    assert line == f"Waiting for {FEEDBACK}, {held}\n"
