@@ -155,13 +155,17 @@ def session_in_words(pid: int | None, application: str, role: str, gid: str | No
     """A session in words, as pg_stat_activity knows it, or a prepared transaction, which is none."""
     prepared = "a prepared transaction" if gid is None else f"a prepared transaction ({gid})"
     who = f"process {pid}" if pid else prepared
-    return ", ".join([who, *(word for word in (application, role) if word)])
+    words = ", ".join([who, *(word for word in (application, role) if word)])
+    # Whoever made a role or prepared a transaction chose its name, and a terminal obeys what stands in it.
+    return "".join(character if character.isprintable() else "?" for character in words)
 
 
 def end_of_prepared(gid: str | None) -> str | None:
     """What ends a prepared transaction, which no session shows; None where it is none."""
     if gid is None:
         return None
+    if not gid.isprintable():
+        return "ROLLBACK PREPARED or COMMIT PREPARED ends it; pg_prepared_xacts has its name."
     name = gid.replace("'", "''")
     return f"ROLLBACK PREPARED '{name}', or COMMIT PREPARED '{name}', ends it."
 
@@ -184,10 +188,10 @@ def _statement(exc: psycopg.Error) -> str:
 def _cancelled(message: str) -> LedgerviewsError:
     if "statement timeout" in message:
         return DatabaseError(
-            "The statement time-out passed; everything was rolled back.",
+            "The statement time-out passed; the transaction was rolled back.",
             hint="Raise --statement-timeout, or LEDGERVIEWS_STATEMENT_TIMEOUT (0 is no limit).",
         )
-    return InterruptedRunError("Cancelled; everything was rolled back.")
+    return InterruptedRunError("Cancelled; the transaction was rolled back.")
 
 
 def _connection_cause(exc: psycopg.Error) -> str:

@@ -185,7 +185,7 @@ def _own_errors(settings: Settings) -> Iterator[None]:
         if isinstance(exc.__cause__, LedgerviewsError):
             raise exc.__cause__ from None
         raise _of_alembic(exc, settings) from exc
-    except DBAPIError as exc:
+    except (DBAPIError, psycopg.Error) as exc:
         raise _refused(exc, settings) from exc
     except Exception as exc:
         if wrong := mistake(exc, location(settings.migrations or "")):
@@ -199,14 +199,15 @@ def _own_errors(settings: Settings) -> Iterator[None]:
         ) from exc
 
 
-def _refused(exc: DBAPIError, settings: Settings) -> LedgerviewsError:
+def _refused(exc: DBAPIError | psycopg.Error, settings: Settings) -> LedgerviewsError:
     """What the database refused, in our words; an application's own env.py translates nothing."""
     target = db.describe_target(settings)
     if told := failed(exc, location(settings.migrations or ""), at=None, target=target):
         return told
-    if isinstance(exc.orig, psycopg.Error):
-        return db.translate(exc.orig, target=target)
-    return DatabaseError(str(exc.orig).strip())
+    driver = exc if isinstance(exc, psycopg.Error) else exc.orig
+    if isinstance(driver, psycopg.Error):
+        return db.translate(driver, target=target)
+    return DatabaseError(str(driver).strip())
 
 
 def _of_alembic(exc: CommandError, settings: Settings) -> LedgerviewsError:

@@ -337,15 +337,17 @@ def test_the_last_run_is_none_that_was_kept_out(
 
 
 @contextmanager
-def _prepared(url: str, relation: str) -> Iterator[str]:
-    """A transaction that holds a table, prepared and then left alone; what ends it, in words."""
-    # Its name is the cluster's.
-    gid = f"it's {uuid4()}"
+def _prepared(url: str, relation: str, *, gid: str | None = None, role: str | None = None) -> Iterator[str]:
+    """A transaction of a role that holds a table, prepared and then left alone; its name."""
+    # All databases share these names.
+    gid = gid or f"it's {uuid4()}"
     name = gid.replace("'", "''")
     with closing(psycopg.connect(url, autocommit=True)) as other:
         if other.execute("SHOW max_prepared_transactions").fetchall() == [("0",)]:
             pytest.skip("This server prepares no transactions.")
         other.execute("BEGIN")
+        if role is not None:
+            other.execute(f'SET LOCAL ROLE "{role}"'.encode())
         other.execute(f"LOCK TABLE {relation} IN ACCESS EXCLUSIVE MODE".encode())
         other.execute(f"PREPARE TRANSACTION '{name}'".encode())
         try:
@@ -411,3 +413,23 @@ def test_a_refresh_that_waits_for_a_prepared_transaction_says_so(
 
     held = f"which is held by a prepared transaction ({gid}), postgres. {_mend(gid)}"
     assert line == f"Waiting for {FEEDBACK}, {held}\n"
+
+
+def test_what_a_terminal_would_obey_is_not_printed(
+    installed_url: str, connect: Connect, run_cli: pg.RunCli
+) -> None:
+    """Of a role's name, and of a prepared transaction's, control characters are shown as question marks."""
+    connection = connect(installed_url)
+    number = uuid4().hex
+    role, gid = f"\x1b[31m{number}", f"\x1b]0;{number}"
+    connection.execute(f'CREATE ROLE "{role}" SUPERUSER'.encode())
+    try:
+        with _prepared(installed_url, FEEDBACK, gid=gid, role=role):
+            done = run_cli("diff", url=installed_url, env={"LEDGERVIEWS_LOCK_TIMEOUT": "100ms"})
+    finally:
+        connection.execute(f'DROP ROLE "{role}"'.encode())
+
+    assert done.returncode == 5, done.stderr
+    assert f"a prepared transaction (?]0;{number}), ?[31m{number}." in done.stderr
+    assert "ROLLBACK PREPARED or COMMIT PREPARED ends it" in done.stderr
+    assert "\x1b" not in done.stderr
