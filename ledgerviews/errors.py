@@ -195,6 +195,6 @@ def _differences(sample: Sequence[dict[str, Any]], key: Sequence[str]) -> Iterat
 
 
 class InterruptedRunError(LedgerviewsError):
-    """The user, or an administrator, cancelled the statement; everything was rolled back."""
+    """The user, or an administrator, cancelled the statement; its transaction was rolled back."""
 
     exit_code = EXIT_INTERRUPTED

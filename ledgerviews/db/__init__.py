@@ -3,6 +3,7 @@
 from .connecting import (
     CONNECT_TIMEOUT_S,
     END_IF_IDLE,
+    asking,
     connect,
     conninfo,
     describe_target,
@@ -10,14 +11,16 @@ from .connecting import (
     looking,
     set_timeouts,
 )
-from .translation import session_in_words, translate, translated
+from .translation import end_of_prepared, session_in_words, translate, translated
 
 __all__ = [
     "CONNECT_TIMEOUT_S",
     "END_IF_IDLE",
+    "asking",
     "connect",
     "conninfo",
     "describe_target",
+    "end_of_prepared",
     "look_only",
     "looking",
     "session_in_words",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from string import whitespace
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from ledgerviews.errors import UsageError
 from .translation import translated
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from ledgerviews.config import Settings
 
@@ -133,6 +133,22 @@ def looking(settings: Settings) -> Settings:
     if settings.lock_timeout_ms is None:
         return replace(settings, lock_timeout_ms=LOOK_LOCK_TIMEOUT_MS)
     return settings
+
+
+@contextmanager
+def asking(connection: psycopg.Connection, settings: Settings, *, wait: bool = True) -> Iterator[None]:
+    """Have the settings' time-outs apply to a session from here on, and bound the block's waits for locks.
+
+    Without ``wait`` the block waits no longer than what only looks, whatever is set.
+    """
+    within = looking(settings).lock_timeout_ms
+    if not wait:
+        within = min(within or LOOK_LOCK_TIMEOUT_MS, LOOK_LOCK_TIMEOUT_MS)
+    set_timeouts(connection, lock_timeout_ms=within, statement_timeout_ms=settings.statement_timeout_ms)
+    yield
+    if within != settings.lock_timeout_ms:
+        connection.execute("RESET lock_timeout")
+        set_timeouts(connection, lock_timeout_ms=settings.lock_timeout_ms, statement_timeout_ms=None)
 
 
 def look_only(connection: psycopg.Connection, settings: Settings) -> None:

@@ -130,16 +130,44 @@ def _named(error: LedgerviewsError, connection: psycopg.Connection | None) -> Le
         return error
     try:
         connection.rollback()
-        rows = connection.execute(query("lock_holders")).fetchall()
+        rows = connection.execute(query("lock_holders"), {"ours": _ours(connection)}).fetchall()
     except psycopg.Error:
         return error
-    holders = [f"{relation} is locked by {session_in_words(*row)}" for relation, *row in rows]
-    return LockedError(f"{error.message}: {'; '.join(holders)}.", hint=error.hint) if holders else error
+    if not rows:
+        return error
+    holders = "; ".join(f"{relation} is locked by {session_in_words(*row)}" for relation, *row in rows)
+    mends = dict.fromkeys(mend for *_, gid in rows if (mend := end_of_prepared(gid)))
+    return LockedError(f"{error.message}: {holders}.", hint=" ".join([*mends, error.hint or ""]).strip())
 
 
-def session_in_words(pid: int, application: str, role: str) -> str:
-    """A session in words, as pg_stat_activity knows it."""
-    return ", ".join([f"process {pid}", *(word for word in (application, role) if word)])
+def _ours(connection: psycopg.Connection) -> list[int]:
+    """The relations of the application that we know of; none where the engine is older, or kept from us."""
+    try:
+        with connection.transaction():
+            # What is asked here may be what is locked.
+            connection.execute("SET LOCAL lock_timeout = '100ms'")
+            return [row[0] for row in connection.execute(query("own_relations")).fetchall()]
+    except psycopg.Error:
+        return []
+
+
+def session_in_words(pid: int | None, application: str, role: str, gid: str | None) -> str:
+    """A session in words, as pg_stat_activity knows it, or a prepared transaction, which is none."""
+    prepared = "a prepared transaction" if gid is None else f"a prepared transaction ({gid})"
+    who = f"process {pid}" if pid else prepared
+    words = ", ".join([who, *(word for word in (application, role) if word)])
+    # Whoever made a role or prepared a transaction chose its name, and a terminal obeys what stands in it.
+    return "".join(character if character.isprintable() else "?" for character in words)
+
+
+def end_of_prepared(gid: str | None) -> str | None:
+    """What ends a prepared transaction, which no session shows; None where it is none."""
+    if gid is None:
+        return None
+    if not gid.isprintable():
+        return "ROLLBACK PREPARED or COMMIT PREPARED ends it; pg_prepared_xacts has its name."
+    name = gid.replace("'", "''")
+    return f"ROLLBACK PREPARED '{name}', or COMMIT PREPARED '{name}', ends it."
 
 
 def _grant(message: str) -> str:
@@ -160,10 +188,10 @@ def _statement(exc: psycopg.Error) -> str:
 def _cancelled(message: str) -> LedgerviewsError:
     if "statement timeout" in message:
         return DatabaseError(
-            "The statement time-out passed; everything was rolled back.",
+            "The statement time-out passed; the transaction was rolled back.",
             hint="Raise --statement-timeout, or LEDGERVIEWS_STATEMENT_TIMEOUT (0 is no limit).",
         )
-    return InterruptedRunError("Cancelled; everything was rolled back.")
+    return InterruptedRunError("Cancelled; the transaction was rolled back.")
 
 
 def _connection_cause(exc: psycopg.Error) -> str:

@@ -65,7 +65,7 @@ def dry_run(settings: Settings, request: Request) -> tuple[Step, ...]:
         "mode": request.mode,
         "upstream": not request.selection,
     }
-    with engine.session(settings) as connection:
+    with engine.session(settings, wait=request.wait) as connection:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 rows = _plan(connection, parameters, wait=request.wait)

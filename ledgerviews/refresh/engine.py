@@ -39,29 +39,30 @@ class Call:
 
 @contextmanager
 def session(
-    settings: Settings, *, progress: Callable[[str], None] | None = None, reading: bool = False
+    settings: Settings,
+    *,
+    progress: Callable[[str], None] | None = None,
+    reading: bool = False,
+    wait: bool = True,
 ) -> Iterator[psycopg.Connection]:
     """A connection to a database that is at this package's revision, with the time-outs of the settings.
 
     For ``reading`` the engine's version is enough, so that the log can be read while a migration is pending.
+    What is asked here waits a moment for a lock where nothing is set, and no longer without ``wait``.
     """
     with (
         closing(db.connect(settings)) as connection,
         db.translated(target=db.describe_target(settings), connection=connection),
     ):
         try:
-            (require_readable if reading else require_current)(connection, settings)
+            with db.asking(connection, settings, wait=wait):
+                (require_readable if reading else require_current)(connection, settings)
         except psycopg.errors.InsufficientPrivilege as exc:
             raise DatabaseError(
                 f"{exc.diag.message_primary} ({db.describe_target(settings)}).",
                 hint=f"{_GRANTS} To read only, USAGE on the schema ledgerviews and SELECT on what it holds"
                 " are enough.",
             ) from exc
-        db.set_timeouts(
-            connection,
-            lock_timeout_ms=settings.lock_timeout_ms,
-            statement_timeout_ms=settings.statement_timeout_ms,
-        )
         if progress is not None:
             connection.execute("SET client_min_messages = notice")
             connection.add_notice_handler(lambda diag: progress(_told(diag)))
@@ -75,8 +76,6 @@ def call(
 
     ``progress`` gets a line where it has to wait for somebody.
     """
-    if arguments.wait:
-        tell_of_the_queue(connection, progress)
     values = [
         list(arguments.relations) if arguments.relations is not None else None,
         arguments.mode,
@@ -86,6 +85,8 @@ def call(
     ]
     try:
         with watched(settings, connection, progress):
+            if arguments.wait:
+                tell_of_the_queue(connection, progress)
             rows = connection.execute(_CALL, values).fetchall()
     except psycopg.Error as exc:
         raise explained(connection, settings, exc) from exc
@@ -121,12 +122,16 @@ def explained(connection: psycopg.Connection, settings: Settings, exc: psycopg.E
 
 def locked(connection: psycopg.Connection, message: str, *, hint: str | None) -> LockedError:
     """The error of a refresh that another session keeps out, with who that is, if it still does."""
-    who, run_id = lock_holder(connection)
-    if who is None:
+    holder = lock_holder(connection)
+    if holder is None:
         return LockedError(message, hint=hint)
-    if run_id is not None:
-        return LockedError(message.replace(ANOTHER, f"{ANOTHER} (run {run_id}, {who})", 1), hint=hint)
-    said = f"A migration, or somebody's session, holds the lock of refreshes ({who})"
+    if holder.run_id is not None:
+        said = f"{ANOTHER} (run {holder.run_id}, {holder.who})"
+        return LockedError(message.replace(ANOTHER, said, 1), hint=hint)
+    if holder.mend is not None:
+        said = f"The lock of refreshes is held by {holder.who}"
+        return LockedError(message.replace(ANOTHER, said, 1), hint=holder.mend)
+    said = f"A migration, or somebody's session, holds the lock of refreshes ({holder.who})"
     return LockedError(
         message.replace(ANOTHER, said, 1),
         hint="Let it end (--wait, --lock-timeout): pg_stat_activity shows it.",

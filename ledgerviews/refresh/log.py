@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ledgerviews import db
 from ledgerviews.queries import query
 
 from . import engine, run
@@ -54,12 +55,12 @@ class LoggedRun:
 
 def runs(settings: Settings, *, limit: int) -> tuple[LoggedRun, ...]:
     """The latest runs, newest first."""
-    with engine.session(settings, reading=True) as connection:
+    with engine.session(db.looking(settings), reading=True) as connection:
         rows = connection.execute(query("runs"), {"most": limit}).fetchall()
     return tuple(LoggedRun(**dict(zip(LoggedRun.__dataclass_fields__, row, strict=True))) for row in rows)
 
 
 def one(settings: Settings, run_id: int) -> run.RunResult:
     """One run with its relations and failed checks; UsageError where the log has none of that number."""
-    with engine.session(settings, reading=True) as connection:
+    with engine.session(db.looking(settings), reading=True) as connection:
         return run.read(connection, run_id)

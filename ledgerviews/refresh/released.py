@@ -53,21 +53,22 @@ def _session(settings: Settings) -> Iterator[psycopg.Connection]:
         closing(db.connect(settings, autocommit=True)) as connection,
         db.translated(target=db.describe_target(settings), connection=connection),
     ):
-        engine, _ = connection.execute(query("installed")).fetchall()[0]
-        if not engine:
-            raise DriftError(
-                f"ledgerviews is not installed in database {connection.info.dbname!r}.",
-                hint="There is nothing to release. Run `ledgerviews db upgrade` to install it.",
-            )
-        if (version := engine_version(connection)) < RELEASING_ENGINE:
-            raise DriftError(
-                f"The engine in database {connection.info.dbname!r} is version {version}; releasing needs"
-                f" {RELEASING_ENGINE}.",
-                hint="Run `ledgerviews db upgrade`.",
-            )
-        db.set_timeouts(
-            connection,
-            lock_timeout_ms=settings.lock_timeout_ms,
-            statement_timeout_ms=settings.statement_timeout_ms,
-        )
+        with db.asking(connection, settings):
+            _require_releasing(connection)
         yield connection
+
+
+def _require_releasing(connection: psycopg.Connection) -> None:
+    """Raise DriftError unless an engine is installed that can release."""
+    engine, _ = connection.execute(query("installed")).fetchall()[0]
+    if not engine:
+        raise DriftError(
+            f"ledgerviews is not installed in database {connection.info.dbname!r}.",
+            hint="There is nothing to release. Run `ledgerviews db upgrade` to install it.",
+        )
+    if (version := engine_version(connection)) < RELEASING_ENGINE:
+        raise DriftError(
+            f"The engine in database {connection.info.dbname!r} is version {version}; releasing needs"
+            f" {RELEASING_ENGINE}.",
+            hint="Run `ledgerviews db upgrade`.",
+        )

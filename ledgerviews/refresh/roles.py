@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from ledgerviews import db
 from ledgerviews.errors import DatabaseError, UsageError
 
 from . import engine
@@ -27,7 +28,7 @@ def grant_read(settings: Settings, role: str, *, progress: Callable[[str], None]
 
 
 def _grant(settings: Settings, statement: str, role: str, progress: Callable[[str], None]) -> None:
-    with engine.session(settings, progress=progress) as connection:
+    with engine.session(db.looking(settings), progress=progress) as connection:
         try:
             connection.execute(statement.encode(), [role])
         except psycopg.errors.UndefinedObject as exc:

@@ -143,7 +143,7 @@ def refresh(settings: Settings, request: Request, *, progress: Callable[[str], N
         wait=request.wait,
         scrub=request.scrub,
     )
-    with engine.session(settings, progress=progress) as connection:
+    with engine.session(settings, progress=progress, wait=request.wait) as connection:
         run_id = engine.call(connection, settings, arguments, progress=progress)
         return _committed(connection, run_id, "the relations are refreshed")
 
@@ -158,7 +158,7 @@ def verify(
     request = Request(names=names, wait=wait)
     # The scrub would compare a part of the same once more.
     arguments = engine.Call(relations=relations(settings, request), mode="verify", wait=wait, scrub=False)
-    with engine.session(settings, progress=progress) as connection:
+    with engine.session(settings, progress=progress, wait=wait) as connection:
         run_id = engine.call(connection, settings, arguments, progress=progress)
         return _committed(connection, run_id, "all is equal")
 

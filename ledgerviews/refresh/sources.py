@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ledgerviews import db
 from ledgerviews.errors import DatabaseError, UsageError
 from ledgerviews.queries import query
 
@@ -84,7 +85,7 @@ def read(connection: psycopg.Connection) -> tuple[Source, ...]:
 
 def sources(settings: Settings) -> tuple[Source, ...]:
     """All of them, by name, in a connection of its own."""
-    with engine.session(settings, reading=True) as connection:
+    with engine.session(db.looking(settings), reading=True) as connection:
         return read(connection)
 
 
@@ -122,7 +123,7 @@ def track(
     DatabaseError where this role may not, before anything is done, and LockedError where a table was in use
     at each attempt; writers are never held up.
     """
-    with engine.session(settings, progress=progress) as connection:
+    with engine.session(db.looking(settings), progress=progress) as connection:
         all_of_them = chosen(read(connection), names)
         changed = [one for one in all_of_them if one.tracking != tracking or one.problem is not None]
         if tracking == "none":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -21,19 +22,42 @@ LOOK_EVERY_S = 5.0
 """How long a refresh may wait, in seconds, before it is said for whom; and how often that is looked at."""
 
 
-def lock_holder(connection: psycopg.Connection) -> tuple[str | None, int | None]:
-    """The session that holds the lock of refreshes, in words, and the run that it is."""
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """Who holds the lock of refreshes.
+
+    Attributes:
+        who: the session, or the prepared transaction, in words.
+        mend: what ends a prepared transaction; None for a session.
+        run_id: the run that it is; None where it is none.
+    """
+
+    who: str
+    mend: str | None
+    run_id: int | None
+
+
+def lock_holder(connection: psycopg.Connection) -> Holder | None:
+    """Who holds the lock of refreshes, if anybody does."""
     held = connection.execute(query("refresh_lock")).fetchone()
-    return (None, None) if held is None else (db.session_in_words(*held[:-1]), held[-1])
+    if held is None:
+        return None
+    *session, run_id = held
+    return Holder(who=db.session_in_words(*session), mend=db.end_of_prepared(session[-1]), run_id=run_id)
 
 
 def tell_of_the_queue(connection: psycopg.Connection, progress: Callable[[str], None]) -> None:
     """Say for which refresh one that is called now will wait, if for any."""
-    who, run_id = lock_holder(connection)
-    if run_id is not None:
-        progress(f"Waiting for run {run_id} ({who}).")
-    elif who is not None:
-        progress(f"Waiting for a migration, or somebody's session, that holds the lock of refreshes ({who}).")
+    holder = lock_holder(connection)
+    if holder is None:
+        return
+    if holder.run_id is not None:
+        progress(f"Waiting for run {holder.run_id} ({holder.who}).")
+    elif holder.mend is not None:
+        progress(f"Waiting for {holder.who}, that holds the lock of refreshes. {holder.mend}")
+    else:
+        other = "a migration, or somebody's session,"
+        progress(f"Waiting for {other} that holds the lock of refreshes ({holder.who}).")
 
 
 @contextmanager
@@ -75,6 +99,7 @@ def _waits(connection: psycopg.Connection, pid: int) -> list[str]:
     rows = connection.execute(query("waits_for"), {"pid": pid}).fetchall()
     return [
         f"Waiting for {relation or 'a transaction'}, which is held by {db.session_in_words(*session)}."
-        for relation, *session in rows
+        + (f" {mend}" if (mend := db.end_of_prepared(session[-1])) else "")
+        for relation, *session, _ in rows
         if relation != "ledgerviews.refresh_lock"  # told when it was called
     ]

@@ -123,7 +123,11 @@ def revision(
 def _pending(settings: Settings, made: Config) -> list[Path]:
     """The files of the revisions that the database has not seen, the next one first."""
     scripts = ScriptDirectory.from_config(made)
-    with closing(db.connect(settings)) as connection, db.translated(target=db.describe_target(settings)):
+    with (
+        closing(db.connect(settings)) as connection,
+        db.translated(target=db.describe_target(settings), connection=connection),
+        db.asking(connection, settings),
+    ):
         ((_, stands),) = connection.execute(query("installed")).fetchall()
         at = tuple(row[0] for row in connection.execute(query("database_heads"))) if stands else ()
     found = scripts.iterate_revisions("heads", at or "base", implicit_base=True)
@@ -181,7 +185,7 @@ def _own_errors(settings: Settings) -> Iterator[None]:
         if isinstance(exc.__cause__, LedgerviewsError):
             raise exc.__cause__ from None
         raise _of_alembic(exc, settings) from exc
-    except DBAPIError as exc:
+    except (DBAPIError, psycopg.Error) as exc:
         raise _refused(exc, settings) from exc
     except Exception as exc:
         if wrong := mistake(exc, location(settings.migrations or "")):
@@ -195,14 +199,15 @@ def _own_errors(settings: Settings) -> Iterator[None]:
         ) from exc
 
 
-def _refused(exc: DBAPIError, settings: Settings) -> LedgerviewsError:
+def _refused(exc: DBAPIError | psycopg.Error, settings: Settings) -> LedgerviewsError:
     """What the database refused, in our words; an application's own env.py translates nothing."""
     target = db.describe_target(settings)
     if told := failed(exc, location(settings.migrations or ""), at=None, target=target):
         return told
-    if isinstance(exc.orig, psycopg.Error):
-        return db.translate(exc.orig, target=target)
-    return DatabaseError(str(exc.orig).strip())
+    driver = exc if isinstance(exc, psycopg.Error) else exc.orig
+    if isinstance(driver, psycopg.Error):
+        return db.translate(driver, target=target)
+    return DatabaseError(str(driver).strip())
 
 
 def _of_alembic(exc: CommandError, settings: Settings) -> LedgerviewsError:

@@ -1,8 +1,8 @@
 """What an Alembic env.py runs: our revisions beside the application's, safely.
 
-In order: the source contract of all pending revisions, read-only; the lock and CREATE SCHEMA, committed;
-one transaction for each revision. Whatever goes wrong is a CommandError, which Alembic prints in a line, a
-mistake in a revision's own code, too (``alembic --raiseerr`` shows the traceback).
+In order: the time-outs; the source contract of all pending revisions, read-only; the lock and CREATE SCHEMA,
+committed; one transaction for each revision. Whatever goes wrong is a CommandError, which Alembic prints in a
+line, a mistake in a revision's own code, too (``alembic --raiseerr`` shows the traceback).
 """
 
 from __future__ import annotations
@@ -100,6 +100,7 @@ def _online(settings: Settings, options: dict[str, Any]) -> None:
         closing(db.connect(settings, autocommit=False, application="ledgerviews migrate")) as raw,
         _translated(raw, target=target),
     ):
+        _limit(raw, settings)
         engine = sqlalchemy.create_engine(
             "postgresql+psycopg://", creator=lambda: raw, poolclass=sqlalchemy.StaticPool
         )
@@ -179,13 +180,19 @@ def _prepare(raw: psycopg.Connection, migration: MigrationContext, settings: Set
             hint="Let it end, or find it in pg_stat_activity (application_name 'ledgerviews migrate').",
         ) from None
     raw.execute("RESET statement_timeout")
+    _limit(raw, settings)
+    _make_schema(raw)
+    raw.commit()
+
+
+def _limit(raw: psycopg.Connection, settings: Settings) -> None:
+    """Have the settings' time-outs apply from here on, whatever is rolled back."""
     lock_timeout_ms = settings.lock_timeout_ms
     db.set_timeouts(
         raw,
         lock_timeout_ms=MIGRATION_LOCK_TIMEOUT_MS if lock_timeout_ms is None else lock_timeout_ms,
         statement_timeout_ms=settings.statement_timeout_ms,
     )
-    _make_schema(raw)
     raw.commit()
 
 

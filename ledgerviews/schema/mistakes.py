@@ -54,11 +54,13 @@ def failed(
         connection: the one that it was raised on, to ask who holds a lock; None if unknown.
     """
     error: LedgerviewsError | None
-    if isinstance(exc, sqlalchemy_errors.DBAPIError):
+    if isinstance(exc, (psycopg.Error, sqlalchemy_errors.DBAPIError)):
+        # A revision may go past SQLAlchemy, to the driver.
+        driver = exc if isinstance(exc, psycopg.Error) else exc.orig
         place = _place(exc, folder)
-        if place is None or not isinstance(exc.orig, psycopg.Error):
+        if place is None or not isinstance(driver, psycopg.Error):
             return None
-        error = db.translate(exc.orig, target=target, connection=connection)
+        error = db.translate(driver, target=target, connection=connection)
         error.message = f"{place}: {error.message}"
     elif (error := mistake(exc, folder)) is None:
         return None
@@ -71,14 +73,16 @@ def failed(
 def _place(exc: BaseException, folder: Path) -> str | None:
     """Where in a file of the folder it was raised, or what was called there that raised it.
 
-    None where no file is to blame: an env.py is not, for what it has this package do.
+    None where no file is to blame: an env.py is not, for what it has this package do, nor a revision for
+    what the server answers to this package's own operations, which say themselves what is wrong.
     """
     frames = traceback.extract_tb(exc.__traceback__)
     inside = [number for number, frame in enumerate(frames) if _below(frame.filename, folder)]
     if not inside:
         return None
     frame, called = frames[inside[-1]], frames[inside[-1] + 1 :]
-    if not _below(frame.filename, folder / "versions") and any(_below(one.filename, _OURS) for one in called):
+    own = _below(frame.filename, folder / "versions") and not isinstance(exc, psycopg.Error)
+    if not own and any(_below(one.filename, _OURS) for one in called):
         return None
     function = f", in {frame.name}()" if frame.name != _MODULE else ""
     return f"{frame.filename}, line {frame.lineno}{function}"

@@ -246,6 +246,11 @@ def test_a_file_that_cannot_be_loaded_is_told_with_its_line(shop: Shop) -> None:
         ("op.nosuch()", 2, "AttributeError: module 'alembic.op' has no attribute 'nosuch'."),
         ("raise ValueError('no')", 2, "ValueError: no."),
         ("op.execute('SELECT nosuch')", 1, 'column "nosuch" does not exist (SQLSTATE 42703)'),
+        (
+            "op.get_bind().connection.driver_connection.execute('SELECT nosuch')",
+            1,
+            'column "nosuch" does not exist (SQLSTATE 42703)',
+        ),
     ],
 )
 def test_a_mistake_in_an_upgrade_is_told_with_its_line(
@@ -264,6 +269,24 @@ def test_a_mistake_in_an_upgrade_is_told_with_its_line(
     assert f"  Nothing of its transaction was kept; the database is at {at}. Mend it, then run" in done.stderr
     assert "Traceback" not in done.stderr
     assert connect(shop.url).execute("SELECT to_regclass('public.made')").fetchone() == (None,)
+
+
+def test_a_time_out_after_other_revisions_says_what_stays(shop: Shop, connect: Connect) -> None:
+    """Each revision is a transaction: that of the statement is undone, and where the others led is told."""
+    by_hand(shop, "def upgrade():\n    op.execute('CREATE TABLE public.made (n integer)')")
+    (at,) = revisions.heads(str(shop.folder / "shop/migrations"))
+    late = "op.execute('SET LOCAL statement_timeout = 50')\n    op.execute('SELECT pg_sleep(9)')"
+    path = shop.folder / "shop/migrations/versions/late.py"
+    text = BY_HAND.format(down=at, rest=f"def upgrade():\n    {late}")
+    path.write_text(text.replace('"hand"', '"late"', 1), encoding="utf-8")
+
+    done = shop("db", "upgrade")
+
+    assert done.returncode == 1, done.stderr
+    passed = "The statement time-out passed; the transaction was rolled back."
+    assert f"ledgerviews: {path}, line 6, in upgrade(): {passed}\n" in done.stderr
+    assert f"\n  Nothing of its transaction was kept; the database is at {at}." in done.stderr
+    assert connect(shop.url).execute("SELECT to_regclass('public.made')::text").fetchone() == ("made",)
 
 
 def test_a_mistake_in_a_downgrade_and_a_lacking_function_are_told(shop: Shop) -> None:
