@@ -22,9 +22,7 @@ _MENDS = {
     "it is gone": "Restore it, or downgrade what reads it.",
     "a trigger of ours is missing": "Run `ledgerviews tracking install {mode}{source}`.",
     "a trigger of ours is not ENABLE ALWAYS": "Run `ledgerviews tracking install {mode}{source}`.",
-    "another column has the name of one that its triggers log": (
-        "Run `ledgerviews tracking install {mode}{source}`."
-    ),
+    "a column that its triggers log was renamed": "Run `ledgerviews tracking install {mode}{source}`.",
 }
 _UNTRACKABLE = "Run `ledgerviews tracking remove {source}`: each refresh then scans it."
 

@@ -318,6 +318,21 @@ def test_a_renamed_column_keeps_its_trigger(connection: psycopg.Connection) -> N
     assert found["mart_orders"][0] == "days"
 
 
+def test_a_renamed_key_takes_its_new_type(connection: psycopg.Connection) -> None:
+    """A key that was renamed before, and is retyped in a release, is logged as what it is then."""
+    connection.execute("ALTER TABLE public.orders RENAME COLUMN id TO number")
+    refresh(connection)
+    alter(connection, ["public.orders"], "ALTER TABLE public.orders ALTER COLUMN number TYPE numeric")
+    first = refresh(connection)
+    connection.execute("DELETE FROM public.orders WHERE number = 9")
+    found = refresh(connection)
+    # It raises where a row differs.
+    connection.execute("CALL ledgerviews.refresh(mode => 'verify')")
+
+    assert first["mart_orders"][0] == "all"
+    assert found["mart_orders"][0] == "days"
+
+
 def test_a_partitioned_table_and_what_reads_a_partition(connection: psycopg.Connection) -> None:
     """What reads a partition is in the way of its parent's column, too."""
     connection.execute(

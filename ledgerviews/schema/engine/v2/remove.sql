@@ -41,7 +41,6 @@ DROP FUNCTION ledgerviews.untrack(text, integer);
 DROP FUNCTION ledgerviews.track(text, text, integer);
 DROP FUNCTION ledgerviews.track(text[], text, integer);
 DROP FUNCTION ledgerviews.attach(text, text);
-DROP FUNCTION IF EXISTS ledgerviews.read_logged(text);
 DROP FUNCTION IF EXISTS ledgerviews.write_trigger(text);
 DROP FUNCTION ledgerviews.detach(text);
 DROP FUNCTION ledgerviews.missing_indexes(text);

@@ -81,12 +81,12 @@ SELECT
             FROM part AS p
             WHERE p.source = s.source
         ),
-        -- What the triggers' function reads, and what has its name: a rename there and back can be told by xmin only.
+        -- What the triggers' function reads: a rename there and back can be told by xmin only.
         'columns', (
             SELECT pg_catalog.jsonb_object_agg(a.attname, a.xmin::text)
             FROM pg_catalog.pg_attribute AS a
             WHERE a.attrelid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', s.schema_name, s.table_name))
-                AND a.attname = ANY (s.logged || ARRAY[k.day, k.key]) AND s.tracking <> 'none'
+                AND a.attname = ANY (s.logged) AND s.tracking <> 'none'
         ),
         'labels', (
             SELECT pg_catalog.jsonb_object_agg(e.oid::text, e.enumlabel)
@@ -119,12 +119,8 @@ SELECT
         ) THEN 'a trigger of ours is missing'
         WHEN EXISTS (SELECT FROM attached AS a WHERE a.source = s.source AND a.enabled <> 'A')
             THEN 'a trigger of ours is not ENABLE ALWAYS'
-        WHEN EXISTS (
-            SELECT
-            FROM pg_catalog.pg_attribute AS a
-            WHERE a.attrelid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', s.schema_name, s.table_name))
-                AND (a.attname = s.logged[1] AND a.attname <> k.day OR a.attname = s.logged[2] AND a.attname <> k.key)
-        ) THEN 'another column has the name of one that its triggers log'
+        WHEN s.logged <> ARRAY[k.day, k.key]
+            THEN 'a column that its triggers log was renamed'
     END AS problem
 FROM ledgerviews.source AS s
 LEFT JOIN ledgerviews.source_columns() AS k ON k.source = s.source;
@@ -189,6 +185,7 @@ DECLARE
     v_function text;
     v_change text;
     v_day_type text;
+    v_key_type text;
     v_body text;
     v_missing text;
 BEGIN
@@ -196,29 +193,41 @@ BEGIN
     v_relation := pg_catalog.format('%I.%I', v_source.schema_name, v_source.table_name)::pg_catalog.regclass;
     v_function := pg_catalog.format('ledgerviews.%I', v_source.stem || '_track');
     v_change := pg_catalog.format('ledgerviews.%I', v_source.stem || '_change');
+    -- Variables of what domains stand on: a domain's checks would be those of another column, once a name is taken.
+    WITH RECURSIVE base AS (
+        SELECT n.name, a.attnum, a.atttypid AS type, a.atttypmod AS modifier
+        FROM pg_catalog.unnest(ARRAY[v_source.day_column, v_source.key_column]) AS n (name)
+        LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = v_relation AND a.attname = n.name AND a.attnum > 0
+        WHERE n.name IS NOT NULL
+        UNION
+        SELECT b.name, b.attnum, y.typbasetype, y.typtypmod
+        FROM base AS b
+        JOIN pg_catalog.pg_type AS y ON y.oid = b.type AND y.typtype = 'd'
+    )
+
     SELECT
-        pg_catalog.max(pg_catalog.format_type(a.atttypid, a.atttypmod)) FILTER (WHERE n.name = v_source.day_column),
-        pg_catalog.min(n.name) FILTER (WHERE a.attnum IS NULL)
-    INTO v_day_type, v_missing
-    FROM pg_catalog.unnest(ARRAY[v_source.day_column, v_source.key_column]) AS n (name)
-    LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = v_relation AND a.attname = n.name AND a.attnum > 0
-    WHERE n.name IS NOT NULL;
+        pg_catalog.max(pg_catalog.format_type(b.type, b.modifier)) FILTER (WHERE b.name = v_source.day_column),
+        COALESCE(pg_catalog.max(pg_catalog.format_type(b.type, b.modifier)) FILTER (WHERE b.name = v_source.key_column), 'text'),
+        pg_catalog.min(b.name) FILTER (WHERE b.attnum IS NULL)
+    INTO v_day_type, v_key_type, v_missing
+    FROM base AS b
+    LEFT JOIN pg_catalog.pg_type AS y ON y.oid = b.type
+    WHERE y.typtype IS DISTINCT FROM 'd';
     IF v_missing IS NOT NULL THEN
         RAISE EXCEPTION USING
             ERRCODE = 'undefined_column',
             MESSAGE = pg_catalog.format('%s has no column %I.', v_source.source, v_missing);
     END IF;
     -- The function names the columns, as PL/pgSQL must. An atomic function that reads the row would follow a rename;
-    -- but PostgreSQL, since 15.20, then refuses every ALTER TABLE that rewrites the application's table. So the names
-    -- are looked up where they no longer fit, and a name that fits another column is told by source_now.
+    -- but PostgreSQL, since 15.20, then refuses every ALTER TABLE that rewrites the application's table. Where a name no
+    -- longer fits, no write fails for it and what is logged means nothing: source_now tells, and each refresh is full.
     v_body := pg_catalog.format(
         $track$
 DECLARE
     v_old_day %2$s;
     v_new_day %2$s;
-    v_old_key %1$s.key%%TYPE;
-    v_new_key %1$s.key%%TYPE;
-    v_read text;
+    v_old_key %7$s;
+    v_new_key %7$s;
 BEGIN
     BEGIN
         IF TG_OP <> 'INSERT' THEN
@@ -229,23 +238,19 @@ BEGIN
             v_new_day := NEW.%3$I;
             v_new_key := %5$s;
         END IF;
-    EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR feature_not_supported THEN
-        v_read := ledgerviews.read_logged(%6$L);
-        IF TG_OP <> 'INSERT' THEN
-            EXECUTE v_read INTO v_old_day, v_old_key USING OLD;
-        END IF;
-        IF TG_OP <> 'DELETE' THEN
-            EXECUTE v_read INTO v_new_day, v_new_key USING NEW;
-        END IF;
+    EXCEPTION
+        WHEN syntax_error_or_access_rule_violation OR data_exception OR integrity_constraint_violation
+            OR feature_not_supported OR plpgsql_error
+        THEN
+            RETURN NULL;
     END;
-%7$s
+%6$s
     RETURN NULL;
 END
 $track$,
         v_change, v_day_type, v_source.day_column,
         COALESCE('OLD.' || pg_catalog.quote_ident(v_source.key_column), 'NULL'),
         COALESCE('NEW.' || pg_catalog.quote_ident(v_source.key_column), 'NULL'),
-        v_source.source,
         pg_catalog.format(
             CASE
                 -- The key of a child's row is that of its parent, whose day is looked up at the refresh, for it may move.
@@ -270,7 +275,8 @@ $track$,
             (ledgerviews.utc_day(v_new_day), NULL);
     END IF;$parent$
             END,
-            v_change)
+            v_change),
+        v_key_type
     );
     EXECUTE pg_catalog.format(
         'CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql'
@@ -281,17 +287,6 @@ $track$,
 END
 $body$;
 COMMENT ON FUNCTION ledgerviews.write_trigger(text) IS 'Write the function of a source''s triggers, with the names that its columns have now.';
-
-CREATE FUNCTION ledgerviews.read_logged(source text) RETURNS text
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-SELECT pg_catalog.format('SELECT ($1).%I, %s', k.day, COALESCE('($1).' || pg_catalog.quote_ident(k.key), 'NULL'))
-FROM ledgerviews.source_columns() AS k
-WHERE k.source = read_logged.source;
-END;
-COMMENT ON FUNCTION ledgerviews.read_logged(text) IS
-'A query of a row''s day and key, where the application has renamed a column since the triggers'' function was written.';
 
 CREATE FUNCTION ledgerviews.attach(source text, tracking text) RETURNS void
 LANGUAGE plpgsql
@@ -472,7 +467,7 @@ RETURN CASE
         THEN 'it was made anew, or its partitions are others'
     WHEN seen -> 'files' IS DISTINCT FROM now -> 'files' THEN 'it was truncated or rewritten'
     WHEN seen -> 'triggers' IS DISTINCT FROM now -> 'triggers' THEN 'its triggers were altered, so writes may have gone unseen'
-    WHEN seen -> 'columns' IS DISTINCT FROM now -> 'columns' THEN 'a column that its triggers log was renamed'
+    WHEN seen -> 'columns' IS DISTINCT FROM now -> 'columns' THEN 'a column that its triggers log was altered'
     WHEN seen -> 'labels' IS DISTINCT FROM now -> 'labels' THEN 'an enumerated type that it uses was altered'
     WHEN seen -> 'log' IS DISTINCT FROM now -> 'log' THEN 'its log was emptied or rewritten'
 END;

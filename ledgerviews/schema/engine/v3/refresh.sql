@@ -18,7 +18,7 @@ RETURN CASE
         THEN 'it was made anew, or its partitions are others'
     WHEN seen -> 'files' IS DISTINCT FROM now -> 'files' THEN 'it was truncated or rewritten'
     WHEN seen -> 'triggers' IS DISTINCT FROM now -> 'triggers' THEN 'its triggers were altered, so writes may have gone unseen'
-    WHEN seen -> 'columns' IS DISTINCT FROM now -> 'columns' THEN 'a column that its triggers log was renamed'
+    WHEN seen -> 'columns' IS DISTINCT FROM now -> 'columns' THEN 'a column that its triggers log was altered'
     WHEN seen -> 'labels' IS DISTINCT FROM now -> 'labels' THEN 'an enumerated type that it uses was altered'
     WHEN seen -> 'log' IS DISTINCT FROM now -> 'log' THEN 'its log was emptied or rewritten'
     WHEN EXISTS (

@@ -301,6 +301,7 @@ BEGIN
                 WHERE f.kind IN ('relation', 'function')
             ) AS d;
             IF level = 0 THEN
+                PERFORM ledgerviews.follow_renames();
                 PERFORM ledgerviews.note_tracking(relations);
             END IF;
             FOR v_object IN
