@@ -2,7 +2,6 @@
 
 CREATE FUNCTION ledgerviews.source_columns() RETURNS TABLE (source text, day text, key text)
 LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 SELECT
     s.source,
