@@ -75,6 +75,8 @@ def create_rollup(  # noqa: PLR0913 (what a rollup is made from)
         sql.SQL("CREATE TABLE {} AS SELECT * FROM {} WITH {}DATA").format(
             table, whole, sql.SQL("" if populate else "NO ")
         ),
+        # A publication of all tables refuses to have rows deleted that it cannot name.
+        sql.SQL("ALTER TABLE {} REPLICA IDENTITY FULL").format(table),
         sql.SQL("CREATE UNIQUE INDEX {} ON {} ({})").format(
             sql.Identifier(f"{rollup}_key"), table, _listed(unique_key)
         ),

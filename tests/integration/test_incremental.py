@@ -870,7 +870,8 @@ def test_verify_finds_what_is_not_published_yet(connection: psycopg.Connection) 
     """A rollup that somebody changed is found before a refresh publishes it."""
     connection.execute(f"UPDATE ledgerviews.{DAILY}_rollup SET events = 99")
 
-    with pytest.raises(psycopg.Error, match=rf"public\.{DAILY} \(6 rows\)"):
+    told = rf"would publish are not what the sources give: public\.{DAILY} \(6 rows of its rollup\)"
+    with pytest.raises(psycopg.Error, match=told):
         refresh(connection, mode="verify")
 
 
@@ -936,6 +937,47 @@ def test_the_scrub_comes_round_to_every_day(connection: psycopg.Connection) -> N
     assert len(drift) == 1
     assert steps(connection, mended)[DAILY][2].startswith("the scrub found rows of ")
     assert differing(connection) == 0
+
+
+@pytest.mark.parametrize("known", ["from the first", "since the scrub"])
+def test_days_that_are_not_those_of_the_whole_are_refused(connection: psycopg.Connection, known: str) -> None:
+    """Where single days come out otherwise than within the whole, nothing is published, and why is told."""
+    rewrite(
+        connection,
+        f"ledgerviews.{DAILY}_rollup_days(date,date)",
+        ("count(*) AS events", "count(*) + 1 AS events"),
+    )
+    before = connection.execute(f"TABLE public.{DAILY}".encode()).fetchall()
+    mode = "full"
+    if known == "since the scrub":
+        mode = "incremental"
+        connection.execute("CALL ledgerviews.refresh()")
+        assert connection.execute("SELECT drift FROM ledgerviews.run WHERE drift IS NOT NULL").fetchall()
+
+    for _ in range(2):
+        with pytest.raises(psycopg.errors.DataException) as refused:
+            refresh(connection, mode=mode)
+
+    message = str(refused.value)
+    assert f"public.{DAILY} is not the same computed by day: of " in message
+    assert " 2 rows differ, the first only where it is computed as a whole: {" in message
+    assert "or the day_rows of a source, are not what is declared" in str(refused.value.diag.message_hint)
+    assert connection.execute(f"TABLE public.{DAILY}".encode()).fetchall() == before
+
+
+def test_rows_that_a_day_gives_for_another_are_refused(connection: psycopg.Connection) -> None:
+    """One row for the wrong day is told in the singular, and publishes nothing."""
+    rewrite(
+        connection,
+        f"ledgerviews.{DAILY}_rollup_days(date,date)",
+        ("s.created_date,\n", "(s.created_date + 1),\n"),
+    )
+    add_event(connection, "2026-03-02 08:00", number=20)
+
+    with pytest.raises(
+        psycopg.errors.DataException, match=r"computes 1 row for some days that stands on other days"
+    ):
+        refresh(connection)
 
 
 def test_a_scrub_is_no_false_alarm(

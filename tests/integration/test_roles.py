@@ -217,6 +217,31 @@ def test_the_refresher_hands_nothing_on(refreshing: Roles) -> None:
     assert refreshing.refused("stranger", "CALL ledgerviews.refresh()") == "42501"
 
 
+def test_who_may_not_grant_is_told_who_may(refreshing: Roles, run_cli: pg.RunCli) -> None:
+    """Neither grant says that it was done: the owner is named, without the server's warnings."""
+    stranger = refreshing.names["stranger"]
+    done = run_cli("grant", "refresher", stranger, url=refreshing.urls["refresher"])
+    read = run_cli("grant", "reader", stranger, url=refreshing.urls["refresher"])
+
+    if refreshing.maintain:
+        for command, what in ((done, "schema ledgerviews"), (read, "public.mart_suggestions_daily")):
+            assert command.returncode == 1
+            assert command.stdout == ""
+            assert f"{refreshing.names['refresher']} may not grant on {what}" in command.stderr
+            assert f"Run it as {refreshing.names['owner']}, its owner." in command.stderr
+            assert "no privileges were granted" not in command.stderr
+    else:
+        assert (done.returncode, read.returncode) == (1, 0)
+
+
+def test_the_refresher_sees_what_is_compared(refreshing: Roles, run_cli: pg.RunCli) -> None:
+    """Its status compares the definitions, as the owner's does."""
+    done = run_cli("status", url=refreshing.urls["refresher"])
+
+    assert "not compared" not in done.stdout
+    assert "permission denied" not in done.stderr
+
+
 def test_the_reader_reads_what_is_published(roles: Roles, run_cli: pg.RunCli) -> None:
     """Views and marts, and nothing that lies beneath."""
     granted = run_cli("grant", "reader", roles.names["reader"], url=roles.urls["owner"])

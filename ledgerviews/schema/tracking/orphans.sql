@@ -2,4 +2,5 @@
 CREATE TABLE {orphan} AS
 SELECT t.{key} AS key, ledgerviews.utc_day(t.{day}) AS day FROM {table} AS t WITH NO DATA;
 CREATE INDEX {orphan_index} ON {orphan} (key);
+ALTER TABLE {orphan} REPLICA IDENTITY FULL;
 COMMENT ON TABLE {orphan} IS 'Rows, by the key they point at and their own day, whose parent did not exist at the last refresh.';

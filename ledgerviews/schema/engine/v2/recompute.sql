@@ -64,6 +64,67 @@ RETURN (
 );
 COMMENT ON FUNCTION ledgerviews.key_condition(text[], text, text) IS 'SQL that says that two aliases have the same key.';
 
+CREATE FUNCTION ledgerviews.refuse_other_days(schema_name text, relation_name text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_mart record;
+    v_last date;
+    v_next date;
+    v_days record;
+    v_found record;
+    v_line record;
+BEGIN
+    SELECT r.rollup, r.day_column, r.sources, COALESCE(t.scrubbed_to, '0001-01-01') AS scrubbed_to
+    INTO v_mart
+    FROM ledgerviews.relation AS r
+    JOIN ledgerviews.relation_state AS t ON t.schema_name = r.schema_name AND t.relation_name = r.relation_name
+    WHERE r.schema_name = refuse_other_days.schema_name AND r.relation_name = refuse_other_days.relation_name;
+    PERFORM ledgerviews.drop_temporary('ledgerviews_all');
+    ALTER TABLE pg_temp.ledgerviews_fresh RENAME TO ledgerviews_all;
+    EXECUTE pg_catalog.format(
+        'SELECT pg_catalog.max(a.%1$I), pg_catalog.min(a.%1$I) FILTER (WHERE a.%1$I >= $1) FROM pg_temp.ledgerviews_all AS a'
+        ' WHERE a.%1$I >= ''0001-01-01'' AND a.%1$I < ''10000-01-01''', v_mart.day_column)
+    INTO v_last, v_next
+    USING v_mart.scrubbed_to;
+    -- The last day, which each refresh recomputes, and the days that the scrub looks at next, where it may just have found drift.
+    FOR v_days IN
+        SELECT d.lo, d.hi
+        FROM (VALUES (v_mart.scrubbed_to, v_next + 1), (v_last, v_last + 1)) AS d (lo, hi)
+        WHERE d.hi IS NOT NULL
+    LOOP
+        EXECUTE pg_catalog.format(
+            'CREATE TEMPORARY TABLE ledgerviews_fresh ON COMMIT DROP AS SELECT * FROM ledgerviews.%I WITH NO DATA', v_mart.rollup);
+        PERFORM ledgerviews.fill(v_mart.rollup, v_days.lo, v_days.hi, ledgerviews.indexed(v_mart.sources));
+        SELECT c.row_count, c.sample INTO v_found
+        FROM ledgerviews.compare(
+            pg_catalog.format('SELECT * FROM pg_temp.ledgerviews_all AS a WHERE a.%1$I >= %2$L AND a.%1$I < %3$L',
+                v_mart.day_column, v_days.lo, v_days.hi),
+            'SELECT * FROM pg_temp.ledgerviews_fresh') AS c;
+        IF v_found.row_count > 0 THEN
+            PERFORM ledgerviews.refuse_rewritten(
+                ARRAY[pg_catalog.to_regclass(pg_catalog.format('%I.%I', schema_name, relation_name))::oid]);
+            SELECT e.key, e.value INTO v_line FROM pg_catalog.jsonb_each_text(v_found.sample -> 0) AS e;
+            RAISE EXCEPTION USING
+                ERRCODE = 'data_exception',
+                MESSAGE = pg_catalog.format(
+                    '%s.%s is not the same computed by day: of %s %s, the first only where it is computed %s: %s.',
+                    schema_name, relation_name,
+                    v_days.lo || CASE WHEN v_days.hi > v_days.lo + 1 THEN ' to ' || v_days.hi - 1 ELSE '' END,
+                    v_found.row_count || CASE v_found.row_count WHEN 1 THEN ' row differs' ELSE ' rows differ' END,
+                    CASE v_line.key WHEN 'missing' THEN 'as a whole' ELSE 'by day' END, v_line.value),
+                HINT = 'Its day column, or the day_rows of a source, are not what is declared; or it sums floats, or takes rows in no order.'
+                    ' Mend the declaration, or leave the day out, and install the revision that says so.';
+        END IF;
+        DROP TABLE pg_temp.ledgerviews_fresh;
+    END LOOP;
+    ALTER TABLE pg_temp.ledgerviews_all RENAME TO ledgerviews_fresh;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.refuse_other_days(text, text) IS
+'Raise an error where some days of pg_temp.ledgerviews_fresh, which holds all, are not what the function of single days gives.';
+
 CREATE TYPE ledgerviews.difference AS (inserted bigint, updated bigint, deleted bigint);
 
 CREATE FUNCTION ledgerviews.apply(schema_name text, relation_name text, ranges datemultirange) RETURNS ledgerviews.difference
@@ -89,7 +150,9 @@ BEGIN
         IF v_stray > 0 THEN
             RAISE EXCEPTION USING
                 ERRCODE = 'data_exception',
-                MESSAGE = pg_catalog.format('%s rows that %s.%s computes for some days stand on other days.', v_stray, schema_name, relation_name),
+                MESSAGE = pg_catalog.format(
+                    '%s.%s computes %s for some days that %s on other days.', schema_name, relation_name,
+                    v_stray || CASE v_stray WHEN 1 THEN ' row' ELSE ' rows' END, CASE v_stray WHEN 1 THEN 'stands' ELSE 'stand' END),
                 HINT = 'Its day column, or the day_rows of a source, are not what is declared. Mend the declaration, or leave the day out.';
         END IF;
     END IF;
@@ -162,6 +225,7 @@ BEGIN
         -- CREATE TABLE AS may use parallel workers; INSERT may not.
         EXECUTE pg_catalog.format(
             'CREATE TEMPORARY TABLE ledgerviews_fresh ON COMMIT DROP AS SELECT * FROM ledgerviews.%I', v_mart.rollup || '_whole');
+        PERFORM ledgerviews.refuse_other_days(schema_name, relation_name);
     ELSE
         EXECUTE pg_catalog.format(
             'CREATE TEMPORARY TABLE ledgerviews_fresh ON COMMIT DROP AS SELECT * FROM ledgerviews.%I WITH NO DATA', v_mart.rollup);

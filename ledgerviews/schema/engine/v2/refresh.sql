@@ -13,6 +13,29 @@ BEGIN
     FROM ledgerviews.source_of(relations) AS s
     JOIN pg_catalog.pg_class AS c ON c.oid = s.source
     WHERE pg_catalog.pg_relation_filenode(c.oid) IS DISTINCT FROM c.relfilenode;
+    IF v_name IS NULL THEN
+        -- A query reads the partitions of the catalog of now, so that two queries of one snapshot may read others.
+        SELECT pg_catalog.string_agg(s.source, ', ') INTO v_name
+        FROM ledgerviews.source AS s
+        JOIN pg_catalog.pg_namespace AS n ON n.nspname = s.schema_name
+        JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = s.table_name AND c.relkind = 'p'
+        WHERE ARRAY(SELECT p.relid::oid FROM pg_catalog.pg_partition_tree(c.oid) AS p ORDER BY 1) <> ARRAY(
+            WITH RECURSIVE part AS (
+                SELECT c.oid
+                UNION ALL
+                SELECT i.inhrelid FROM part AS p
+                JOIN pg_catalog.pg_inherits AS i ON i.inhparent = p.oid AND NOT i.inhdetachpending
+            )
+
+            SELECT p.oid FROM part AS p ORDER BY 1
+        );
+        IF v_name IS NOT NULL THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'serialization_failure',
+                MESSAGE = 'Given other partitions while it was read: ' || v_name || '.',
+                HINT = 'Run the refresh again.';
+        END IF;
+    END IF;
     IF v_name IS NOT NULL THEN
         RAISE EXCEPTION USING
             ERRCODE = 'serialization_failure',

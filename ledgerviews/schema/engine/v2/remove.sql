@@ -2,6 +2,7 @@
 -- stops the downgrade by name.
 DROP FUNCTION ledgerviews.grant_refresh(name);
 DROP FUNCTION ledgerviews.grant_read(name);
+DROP FUNCTION IF EXISTS ledgerviews.require_grantor(text, oid, boolean);
 DROP FUNCTION ledgerviews.require_role(name);
 DROP FUNCTION ledgerviews.take_up(text, text);
 DROP FUNCTION ledgerviews.set_aside(text, text);
@@ -20,6 +21,7 @@ DROP FUNCTION ledgerviews.upstream_changes(oid[]);
 DROP FUNCTION ledgerviews.publish(bigint, ledgerviews.step, integer, text, date);
 DROP FUNCTION ledgerviews.last_took(text, text);
 DROP FUNCTION ledgerviews.recompute(text, text, text, datemultirange);
+DROP FUNCTION IF EXISTS ledgerviews.refuse_other_days(text, text);
 DROP FUNCTION ledgerviews.apply(text, text, datemultirange);
 DROP TYPE ledgerviews.difference;
 DROP FUNCTION ledgerviews.key_condition(text[], text, text);
@@ -42,6 +44,8 @@ DROP FUNCTION ledgerviews.track(text, text, integer);
 DROP FUNCTION ledgerviews.track(text[], text, integer);
 DROP FUNCTION ledgerviews.attach(text, text);
 DROP FUNCTION IF EXISTS ledgerviews.write_trigger(text);
+DROP FUNCTION IF EXISTS ledgerviews.stands_on(oid, oid);
+DROP FUNCTION IF EXISTS ledgerviews.same_type(text, text, text);
 DROP FUNCTION ledgerviews.detach(text);
 DROP FUNCTION ledgerviews.missing_indexes(text);
 DROP VIEW ledgerviews.source_now;

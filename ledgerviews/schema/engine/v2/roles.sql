@@ -15,6 +15,23 @@ END
 $body$;
 COMMENT ON FUNCTION ledgerviews.require_role(name) IS 'Raise an error that names the mend where there is no such role.';
 
+-- PostgreSQL only warns where nothing was granted, and whoever granted would be told that it was.
+CREATE FUNCTION ledgerviews.require_grantor(object text, owner oid, may boolean) RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    IF NOT (may OR pg_catalog.pg_has_role(owner, 'USAGE')) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_grantor',
+            MESSAGE = pg_catalog.format('%s may not grant on %s, so nothing was granted.', CURRENT_USER, object),
+            HINT = pg_catalog.format('Run it as %s, its owner.', pg_catalog.pg_get_userbyid(owner));
+    END IF;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.require_grantor(text, oid, boolean) IS
+'Raise an error that names the owner where the current role neither is one nor may grant.';
+
 CREATE FUNCTION ledgerviews.grant_read(role name) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -24,7 +41,7 @@ DECLARE
 BEGIN
     PERFORM ledgerviews.require_role(role);
     FOR v_relation IN
-        SELECT r.schema_name, r.relation_name
+        SELECT r.schema_name, r.relation_name, n.nspowner, c.oid, c.relowner
         FROM ledgerviews.relation AS r
         JOIN pg_catalog.pg_namespace AS n ON n.nspname = r.schema_name
         JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = r.relation_name
@@ -32,8 +49,14 @@ BEGIN
     LOOP
         -- Whoever may not grant on the schema must not have to where the role may use it already.
         IF NOT pg_catalog.has_schema_privilege(role, v_relation.schema_name, 'USAGE') THEN
+            PERFORM ledgerviews.require_grantor(
+                'schema ' || v_relation.schema_name, v_relation.nspowner,
+                pg_catalog.has_schema_privilege(v_relation.schema_name, 'USAGE WITH GRANT OPTION'));
             EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA %I TO %I', v_relation.schema_name, role);
         END IF;
+        PERFORM ledgerviews.require_grantor(
+            v_relation.schema_name || '.' || v_relation.relation_name, v_relation.relowner,
+            pg_catalog.has_table_privilege(v_relation.oid, 'SELECT WITH GRANT OPTION'));
         EXECUTE pg_catalog.format('GRANT SELECT ON %I.%I TO %I', v_relation.schema_name, v_relation.relation_name, role);
     END LOOP;
 END
@@ -47,11 +70,12 @@ SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
     v_owner name;
+    v_owner_oid oid;
     v_relation record;
     v_name text;
 BEGIN
     PERFORM ledgerviews.require_role(role);
-    SELECT o.rolname INTO v_owner
+    SELECT o.rolname, o.oid INTO v_owner, v_owner_oid
     FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
     WHERE c.oid = 'ledgerviews.relation'::pg_catalog.regclass;
@@ -67,6 +91,7 @@ BEGIN
             HINT = pg_catalog.format('Make it a member of the owner, which lets it do all that the owner may: GRANT %I TO %I.', v_owner, role);
     END IF;
 
+    PERFORM ledgerviews.require_grantor('schema ledgerviews', v_owner_oid, false);
     IF NOT pg_catalog.has_database_privilege(role, pg_catalog.current_database(), 'TEMPORARY') THEN
         EXECUTE pg_catalog.format('GRANT TEMPORARY ON DATABASE %I TO %I', pg_catalog.current_database(), role);
     END IF;
@@ -77,6 +102,9 @@ BEGIN
         ' ledgerviews.source_now, ledgerviews.materialized_view TO %I', role);
     IF pg_catalog.to_regclass('ledgerviews.alembic_version') IS NOT NULL THEN
         EXECUTE pg_catalog.format('GRANT SELECT ON ledgerviews.alembic_version TO %I', role);
+    END IF;
+    IF pg_catalog.to_regclass('ledgerviews.unrefreshed') IS NOT NULL THEN
+        EXECUTE pg_catalog.format('GRANT SELECT ON ledgerviews.unrefreshed TO %I', role);
     END IF;
     -- Column by column, so that nobody writes a run in another's name.
     EXECUTE pg_catalog.format(
@@ -89,9 +117,17 @@ BEGIN
     EXECUTE pg_catalog.format('GRANT MAINTAIN ON ledgerviews.refresh_lock TO %I', role);
 
     FOR v_relation IN
-        SELECT m.schema_name, m.relation_name, m.rollup FROM ledgerviews.materialized_view AS m ORDER BY m.schema_name, m.relation_name
+        SELECT m.schema_name, m.relation_name, m.rollup, c.relowner, n.nspowner
+        FROM ledgerviews.materialized_view AS m
+        JOIN pg_catalog.pg_class AS c ON c.oid = m.relation
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        ORDER BY m.schema_name, m.relation_name
     LOOP
+        PERFORM ledgerviews.require_grantor(v_relation.schema_name || '.' || v_relation.relation_name, v_relation.relowner, false);
         IF NOT pg_catalog.has_schema_privilege(role, v_relation.schema_name, 'USAGE') THEN
+            PERFORM ledgerviews.require_grantor(
+                'schema ' || v_relation.schema_name, v_relation.nspowner,
+                pg_catalog.has_schema_privilege(v_relation.schema_name, 'USAGE WITH GRANT OPTION'));
             EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA %I TO %I', v_relation.schema_name, role);
         END IF;
         EXECUTE pg_catalog.format('GRANT SELECT, MAINTAIN ON %I.%I TO %I', v_relation.schema_name, v_relation.relation_name, role);

@@ -42,7 +42,8 @@ WITH RECURSIVE part AS (
         c.relpersistence,
         p.root_kind
     FROM part AS p
-    JOIN pg_catalog.pg_inherits AS i ON i.inhparent = p.relation
+    -- One that is being detached, CONCURRENTLY, no query reads any more.
+    JOIN pg_catalog.pg_inherits AS i ON i.inhparent = p.relation AND NOT i.inhdetachpending
     JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid
 ),
 
@@ -58,6 +59,16 @@ attached AS (
     JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = p.relation
     JOIN pg_catalog.pg_proc AS f ON f.oid = t.tgfoid AND f.proname = s.stem || '_track'
     JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace AND n.nspname = 'ledgerviews'
+),
+
+-- Whose rows a policy may hide from the engine, which reads them with the rights of its owner.
+hidden AS (
+    SELECT p.source
+    FROM part AS p
+    JOIN pg_catalog.pg_class AS c ON c.oid = p.relation AND c.relrowsecurity
+    JOIN pg_catalog.pg_class AS e ON e.oid = 'ledgerviews.source'::pg_catalog.regclass
+    JOIN pg_catalog.pg_roles AS o ON o.oid = e.relowner AND NOT o.rolsuper AND NOT o.rolbypassrls
+    WHERE c.relforcerowsecurity OR NOT pg_catalog.pg_has_role(o.oid, c.relowner, 'USAGE')
 )
 
 SELECT
@@ -91,9 +102,28 @@ SELECT
             SELECT pg_catalog.jsonb_object_agg(e.oid::text, e.enumlabel)
             FROM part AS p
             JOIN pg_catalog.pg_attribute AS a ON a.attrelid = p.relation AND a.attnum > 0 AND NOT a.attisdropped
-            JOIN pg_catalog.pg_enum AS e ON e.enumtypid = a.atttypid
+            JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid AND y.typtype IN ('e', 'd')
+            CROSS JOIN LATERAL (
+                WITH RECURSIVE base AS (
+                    SELECT y.oid AS type, y.typbasetype AS below
+                    UNION ALL
+                    SELECT d.oid, d.typbasetype FROM base AS b JOIN pg_catalog.pg_type AS d ON d.oid = b.below
+                )
+
+                SELECT b.type FROM base AS b WHERE b.below = 0
+            ) AS b
+            JOIN pg_catalog.pg_enum AS e ON e.enumtypid = b.type
             WHERE p.source = s.source
         ),
+        -- What a virtual column gives changes with its expression, and no row is written.
+        'generated', (
+            SELECT pg_catalog.jsonb_object_agg(d.oid::text, d.xmin::text)
+            FROM part AS p
+            JOIN pg_catalog.pg_attribute AS a ON a.attrelid = p.relation AND a.attgenerated = 'v' AND NOT a.attisdropped
+            JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+            WHERE p.source = s.source
+        ),
+        'hidden', EXISTS (SELECT FROM hidden AS h WHERE h.source = s.source),
         'triggers', (
             SELECT pg_catalog.jsonb_object_agg(a.trigger::text, a.written_by)
             FROM attached AS a
@@ -120,6 +150,8 @@ SELECT
             THEN 'a trigger of ours is not ENABLE ALWAYS'
         WHEN s.logged <> ARRAY[k.day, k.key]
             THEN 'a column that its triggers log was renamed'
+        WHEN EXISTS (SELECT FROM hidden AS h WHERE h.source = s.source)
+            THEN 'row level security may hide rows of it from the owner of the engine, now these and then others'
     END AS problem
 FROM ledgerviews.source AS s
 LEFT JOIN ledgerviews.source_columns() AS k ON k.source = s.source;
@@ -174,6 +206,35 @@ END
 $body$;
 COMMENT ON FUNCTION ledgerviews.detach(text) IS 'Take our triggers off a source.';
 
+-- To read a column into a variable of another type runs the cast between them, which may be a function of whoever owns
+-- the table, with the rights of whoever owns the engine.
+CREATE FUNCTION ledgerviews.stands_on(type oid, base oid) RETURNS boolean
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_type oid := type;
+BEGIN
+    WHILE v_type <> base LOOP
+        SELECT t.typbasetype INTO v_type FROM pg_catalog.pg_type AS t WHERE t.oid = v_type AND t.typtype = 'd';
+        IF NOT FOUND THEN
+            RETURN false;
+        END IF;
+    END LOOP;
+    RETURN true;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.stands_on(oid, oid) IS 'Whether a type is another, or a domain over it.';
+
+CREATE FUNCTION ledgerviews.same_type(of text, column_name text, variable text) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+RETURN pg_catalog.format(
+    '(pg_catalog.pg_typeof(%1$s.%2$I) = pg_catalog.pg_typeof(%3$s)'
+    ' OR ledgerviews.stands_on(pg_catalog.pg_typeof(%1$s.%2$I), pg_catalog.pg_typeof(%3$s)))', of, column_name, variable);
+COMMENT ON FUNCTION ledgerviews.same_type(text, text, text) IS
+'SQL that says that a column of a trigger''s row has the type of a variable; the function is called for domains only.';
+
 CREATE FUNCTION ledgerviews.write_trigger(source text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -212,6 +273,15 @@ BEGIN
     FROM base AS b
     LEFT JOIN pg_catalog.pg_type AS y ON y.oid = b.type
     WHERE y.typtype IS DISTINCT FROM 'd';
+    -- By a column of ours, whose type follows where a type of the application's is renamed or moved.
+    IF EXISTS (
+        SELECT
+        FROM pg_catalog.pg_attribute AS a
+        JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid AND y.typtype <> 'd'
+        WHERE a.attrelid = v_change::pg_catalog.regclass AND a.attname = 'key'
+    ) THEN
+        v_key_type := v_change || '.key%TYPE';
+    END IF;
     IF v_missing IS NOT NULL THEN
         RAISE EXCEPTION USING
             ERRCODE = 'undefined_column',
@@ -230,12 +300,20 @@ DECLARE
 BEGIN
     BEGIN
         IF TG_OP <> 'INSERT' THEN
-            v_old_day := OLD.%3$I;
-            v_old_key := %4$s;
+            IF %8$s THEN
+                v_old_day := OLD.%3$I;
+                v_old_key := %4$s;
+            ELSE
+                RETURN NULL;
+            END IF;
         END IF;
         IF TG_OP <> 'DELETE' THEN
-            v_new_day := NEW.%3$I;
-            v_new_key := %5$s;
+            IF %9$s THEN
+                v_new_day := NEW.%3$I;
+                v_new_key := %5$s;
+            ELSE
+                RETURN NULL;
+            END IF;
         END IF;
     EXCEPTION
         WHEN syntax_error_or_access_rule_violation OR data_exception OR integrity_constraint_violation
@@ -275,13 +353,21 @@ $track$,
     END IF;$parent$
             END,
             v_change),
-        v_key_type
+        v_key_type,
+        ledgerviews.same_type('OLD', v_source.day_column, 'v_old_day')
+            || CASE WHEN v_source.key_column IS NULL THEN '' ELSE ' AND ' || ledgerviews.same_type('OLD', v_source.key_column, 'v_old_key') END,
+        ledgerviews.same_type('NEW', v_source.day_column, 'v_new_day')
+            || CASE WHEN v_source.key_column IS NULL THEN '' ELSE ' AND ' || ledgerviews.same_type('NEW', v_source.key_column, 'v_new_key') END
     );
     EXECUTE pg_catalog.format(
         'CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql'
         ' SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
         v_function, v_body);
     EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s() FROM PUBLIC', v_function);
+    -- Whoever gives the table another partition gives it these triggers, too, and must be allowed to.
+    EXECUTE pg_catalog.format(
+        'GRANT EXECUTE ON FUNCTION %s() TO %I', v_function,
+        (SELECT pg_catalog.pg_get_userbyid(c.relowner) FROM pg_catalog.pg_class AS c WHERE c.oid = v_relation));
     UPDATE ledgerviews.source AS s SET logged = ARRAY[s.day_column, s.key_column] WHERE s.source = write_trigger.source;
 END
 $body$;
@@ -511,6 +597,10 @@ BEGIN
                 WHEN s.tracking <> 'none' AND ledgerviews.doubt(s.seen, n.condition) IS NOT NULL
                     THEN ledgerviews.doubt(s.seen, n.condition)
                 WHEN s.tracking = 'none' AND s.seen ->> 'tracking' IS DISTINCT FROM 'none' THEN 'scanning begins'
+                WHEN s.tracking = 'none' AND s.seen -> 'generated' IS DISTINCT FROM n.condition -> 'generated'
+                    THEN 'a generated column that it has was altered'
+                WHEN s.tracking = 'none' AND s.seen -> 'labels' IS DISTINCT FROM n.condition -> 'labels'
+                    THEN 'an enumerated type that it uses was altered'
                 WHEN p.tracking = 'none' AND p.seen ->> 'tracking' IS DISTINCT FROM 'none' THEN 'scanning begins'
             END) AS why,
             p.source IS NOT NULL AND (
@@ -526,6 +616,8 @@ BEGIN
             PERFORM ledgerviews.must_recompute(v_source.source, NULL, v_source.source || ': ' || v_source.why);
         END IF;
         IF v_source.problem = 'it is gone' THEN
+            -- The log of its parent is emptied without it: when it is back, nothing before is known.
+            UPDATE ledgerviews.source AS s SET seen = NULL WHERE s.source = v_source.source AND s.seen IS NOT NULL;
             CONTINUE;
         END IF;
         IF v_source.scanned THEN

@@ -31,6 +31,7 @@ AS $body$
 DECLARE
     v_rollup text;
     v_result record;
+    v_of_rollup boolean := false;
     v_published text := pg_catalog.format('SELECT * FROM %I.%I', step.schema_name, step.relation_name);
 BEGIN
     SELECT r.rollup INTO v_rollup FROM ledgerviews.relation AS r
@@ -44,6 +45,7 @@ BEGIN
         v_published) AS c;
     IF v_result.row_count = 0 AND v_rollup IS NOT NULL THEN
         -- What the next refresh would publish.
+        v_of_rollup := true;
         SELECT c.* INTO v_result
         FROM ledgerviews.compare(v_published, pg_catalog.format('SELECT * FROM ledgerviews.%I', v_rollup)) AS c;
     END IF;
@@ -52,7 +54,7 @@ BEGIN
     END IF;
     RETURN pg_catalog.jsonb_build_object(
         'schema', step.schema_name, 'relation', step.relation_name,
-        'differing_rows', v_result.row_count, 'sample', v_result.sample);
+        'differing_rows', v_result.row_count, 'sample', v_result.sample, 'published', NOT v_of_rollup);
 END
 $body$;
 COMMENT ON FUNCTION ledgerviews.verify_relation(ledgerviews.step) IS
@@ -80,9 +82,11 @@ BEGIN
         RAISE EXCEPTION USING
             ERRCODE = 'LV002',
             MESSAGE = (
-                SELECT 'Published rows are not what the sources give: ' || pg_catalog.string_agg(
+                SELECT CASE WHEN pg_catalog.bool_or((d.value ->> 'published')::boolean) THEN 'Published rows' ELSE 'Rows that the next refresh would publish' END
+                    || ' are not what the sources give: ' || pg_catalog.string_agg(
                     pg_catalog.format('%s.%s (%s %s)', d.value ->> 'schema', d.value ->> 'relation', d.value ->> 'differing_rows',
-                        CASE d.value ->> 'differing_rows' WHEN '1' THEN 'row' ELSE 'rows' END), ', ')
+                        CASE d.value ->> 'differing_rows' WHEN '1' THEN 'row' ELSE 'rows' END
+                            || CASE WHEN (d.value ->> 'published')::boolean THEN '' ELSE ' of its rollup' END), ', ')
                 FROM pg_catalog.jsonb_array_elements(v_drift) AS d (value)
             ) || '.',
             DETAIL = v_drift::text,
@@ -171,8 +175,9 @@ BEGIN
         UPDATE ledgerviews.relation_state AS t
         SET rebuild = pg_catalog.format('the scrub found rows of %s to %s that the sources do not give', v_lo, v_hi - 1)
         WHERE t.schema_name = scrub_relation.schema_name AND t.relation_name = scrub_relation.relation_name;
-        RETURN pg_catalog.format('%s.%s, days %s to %s: %s rows differ from the sources, the first: %s',
-            schema_name, relation_name, v_lo, v_hi - 1, v_differing, v_sample -> 0);
+        RETURN pg_catalog.format('%s.%s, days %s to %s: %s from the sources, the first: %s',
+            schema_name, relation_name, v_lo, v_hi - 1,
+            v_differing || CASE v_differing WHEN 1 THEN ' row differs' ELSE ' rows differ' END, v_sample -> 0);
     END IF;
     UPDATE ledgerviews.relation_state AS t
     SET scrubbed_to = CASE WHEN v_hi > v_lo AND v_hi < COALESCE(v_mart.open_from, '10000-01-01') THEN v_hi END,

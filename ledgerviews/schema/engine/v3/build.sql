@@ -158,6 +158,7 @@ BEGIN
             EXECUTE pg_catalog.format(
                 'CREATE TABLE %s AS SELECT * FROM %I.%I WITH %sDATA', v_target, v_next, member.name || '_whole',
                 CASE WHEN member.needed THEN '' ELSE 'NO ' END);
+            EXECUTE pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY FULL', v_target);
         ELSIF member.kind = 'function' AND member.changed THEN
             EXECUTE pg_catalog.format(
                 E'CREATE FUNCTION %s(lo date, hi date) RETURNS SETOF %I.%I\n'

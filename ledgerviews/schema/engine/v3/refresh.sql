@@ -20,6 +20,8 @@ RETURN CASE
     WHEN seen -> 'triggers' IS DISTINCT FROM now -> 'triggers' THEN 'its triggers were altered, so writes may have gone unseen'
     WHEN seen -> 'columns' IS DISTINCT FROM now -> 'columns' THEN 'a column that its triggers log was altered'
     WHEN seen -> 'labels' IS DISTINCT FROM now -> 'labels' THEN 'an enumerated type that it uses was altered'
+    WHEN seen -> 'generated' IS DISTINCT FROM now -> 'generated' THEN 'a generated column that it has was altered'
+    WHEN seen -> 'hidden' IS DISTINCT FROM now -> 'hidden' THEN 'row level security on it was altered'
     WHEN seen -> 'log' IS DISTINCT FROM now -> 'log' THEN 'its log was emptied or rewritten'
     WHEN EXISTS (
         SELECT
