@@ -84,6 +84,19 @@ class UnreachableError(LedgerviewsError):
     exit_code = EXIT_UNREACHABLE
 
 
+class SessionEndedError(UnreachableError):
+    """A connection that stood was ended by the server, or broke; what it had not committed is undone.
+
+    Attributes:
+        by_server: whether the server said so itself, so that the session has ended there, too.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, by_server: bool) -> None:
+        """Keep who ended it, too."""
+        super().__init__(message, hint=hint)
+        self.by_server = by_server
+
+
 class DriftError(LedgerviewsError):
     """The database is not at the state that this package knows."""
 

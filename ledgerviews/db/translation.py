@@ -17,6 +17,7 @@ from ledgerviews.errors import (
     InterruptedRunError,
     LedgerviewsError,
     LockedError,
+    SessionEndedError,
     UnreachableError,
 )
 from ledgerviews.queries import query
@@ -40,6 +41,8 @@ _LACKING = {
 """What gives a right, by what PostgreSQL says where it lacks."""
 _BROKEN = ("08", "25P03", "25P04", "28", "57P")
 """Classes of SQLSTATE that say that there is no connection, or none any more."""
+_ENDED = {"25P03", "25P04", "57P01", "57P02", "57P04", "57P05"}
+"""Of these, those with which the server ends a session that stood."""
 
 
 @contextmanager
@@ -74,6 +77,8 @@ def translate(
         return _named(error, connection) if isinstance(exc, pg.LockNotAvailable) and hint is None else error
     if diag.sqlstate is None and not isinstance(exc, psycopg.OperationalError):
         return DatabaseError(message)  # the driver's own refusal; no server was asked
+    if diag.sqlstate in _ENDED or (diag.sqlstate is None and connection is not None and connection.closed):
+        return _ended(exc, target)
     if diag.sqlstate is None or diag.sqlstate.startswith(_BROKEN):
         cause = _connection_cause(exc)
         return UnreachableError(f"Cannot reach {target}: {cause}", hint=_connection_hint(exc))
@@ -192,6 +197,18 @@ def _cancelled(message: str) -> LedgerviewsError:
             hint="Raise --statement-timeout, or LEDGERVIEWS_STATEMENT_TIMEOUT (0 is no limit).",
         )
     return InterruptedRunError("Cancelled; the transaction was rolled back.")
+
+
+def _ended(exc: psycopg.Error, target: str) -> SessionEndedError:
+    """A connection that stood, and is gone: no setting is wrong."""
+    by_server = exc.diag.sqlstate is not None
+    what = f"The session on {target} was ended" if by_server else f"The connection to {target} was lost"
+    cause = exc.diag.message_primary or _connection_cause(exc)
+    return SessionEndedError(
+        f"{what}: {cause.rstrip('.')}.",
+        hint="What it had not committed is undone. Run the command again, once the server runs.",
+        by_server=by_server,
+    )
 
 
 def _connection_cause(exc: psycopg.Error) -> str:

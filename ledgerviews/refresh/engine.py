@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,7 +10,15 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from ledgerviews import db
-from ledgerviews.errors import DatabaseError, InterruptedRunError, LockedError, RowsError, UsageError
+from ledgerviews.errors import (
+    DatabaseError,
+    InterruptedRunError,
+    LedgerviewsError,
+    LockedError,
+    RowsError,
+    SessionEndedError,
+    UsageError,
+)
 from ledgerviews.queries import query
 
 from .preflight import CREATE_AGAIN, require_current, require_readable
@@ -83,19 +92,50 @@ def call(
         arguments.wait,
         arguments.scrub,
     ]
+    pid, begun = connection.info.backend_pid, time.monotonic()
     try:
         with watched(settings, connection, progress):
             if arguments.wait:
                 tell_of_the_queue(connection, progress)
             rows = connection.execute(_CALL, values).fetchall()
     except psycopg.Error as exc:
-        raise explained(connection, settings, exc) from exc
+        error = explained(connection, settings, exc)
+        if isinstance(error, SessionEndedError):
+            error.hint = _left(settings, error, arguments.mode, pid=pid, seconds=time.monotonic() - begun)
+        raise error from exc
     except KeyboardInterrupt:
         raise InterruptedRunError(
             "Interrupted: cancelled on the server, everything was rolled back."
         ) from None
     run_id: int = rows[0][0]
     return run_id
+
+
+def _left(settings: Settings, error: SessionEndedError, mode: str, *, pid: int, seconds: float) -> str:
+    """What a run whose session is gone left behind, as the log tells it, and what to run next."""
+    command = "verify" if mode == "verify" else "refresh"
+    again = f"Run `ledgerviews {command}` again"
+    try:
+        with closing(db.connect(settings)) as connection:
+            rows = connection.execute(query("run_of_session"), {"pid": pid, "seconds": seconds}).fetchall()
+    except (LedgerviewsError, psycopg.Error):
+        return (
+            f"Nothing was published by it, unless its commit came first. {again} once the server runs;"
+            " `ledgerviews runs` shows what became of this one."
+        )
+    if not rows:
+        return f"Nothing was published by it. {again}."
+    run_id, state, lives = rows[0]
+    if state == "succeeded":
+        # The publication is committed before the scrub begins.
+        cut = "" if mode == "verify" else ", and only its scrub was cut off"
+        return f"Run {run_id} had succeeded before{cut}: `ledgerviews runs {run_id}` shows it."
+    if lives and not error.by_server:
+        return (
+            f"Run {run_id} may be going on there (process {pid}): `ledgerviews runs` shows what became of it."
+            f" {again} if it failed."
+        )
+    return f"Nothing of run {run_id} was published. {again}; `ledgerviews runs` shows what became of each."
 
 
 def explained(connection: psycopg.Connection, settings: Settings, exc: psycopg.Error) -> Exception:

@@ -23,6 +23,7 @@ from ledgerviews.errors import (
     InterruptedRunError,
     LedgerviewsError,
     LockedError,
+    SessionEndedError,
     UnreachableError,
     UsageError,
 )
@@ -286,8 +287,8 @@ def test_libpqs_own_connect_timeout_is_kept(monkeypatch: pytest.MonkeyPatch) -> 
     [
         ("55P03", LockedError, 5),
         ("57014", InterruptedRunError, 130),
-        ("57P01", UnreachableError, 3),
-        ("57P02", UnreachableError, 3),
+        ("57P01", SessionEndedError, 3),
+        ("57P02", SessionEndedError, 3),
         ("57P03", UnreachableError, 3),
         ("08006", UnreachableError, 3),
         ("08P01", UnreachableError, 3),
