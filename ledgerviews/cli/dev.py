@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from contextlib import contextmanager
@@ -69,13 +70,16 @@ def start(directory: Path | None, bin_dir: Path | None) -> None:
     runs = "runs already" if server.attached else "runs"
     _tell(f"PostgreSQL {server.version} {runs} in {server.folder.path}")
     click.echo(server.url())
+    # The others take the database of the variable; psql looks for the folder.
+    found = directory is None or Folder.default() == server.folder
+    named = "" if found else f" --dir {shlex.quote(str(server.folder.path))}"
     _tell(
         "Next:\n"
         f"  export LEDGERVIEWS_DATABASE_URL='{server.url()}'\n"
         "  ledgerviews dev seed --events 20000 --days 365\n"
         "  ledgerviews db upgrade\n"
         "  ledgerviews refresh\n"
-        "  ledgerviews dev psql"
+        f"  ledgerviews dev psql{named}"
     )
 
 

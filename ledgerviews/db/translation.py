@@ -77,11 +77,9 @@ def translate(
         return _named(error, connection) if isinstance(exc, pg.LockNotAvailable) and hint is None else error
     if diag.sqlstate is None and not isinstance(exc, psycopg.OperationalError):
         return DatabaseError(message)  # the driver's own refusal; no server was asked
-    if diag.sqlstate in _ENDED or (diag.sqlstate is None and connection is not None and connection.closed):
-        return _ended(exc, target)
     if diag.sqlstate is None or diag.sqlstate.startswith(_BROKEN):
-        cause = _connection_cause(exc)
-        return UnreachableError(f"Cannot reach {target}: {cause}", hint=_connection_hint(exc))
+        lost = diag.sqlstate is None and connection is not None and connection.closed
+        return _ended(exc, target) if lost or diag.sqlstate in _ENDED else _unreachable(exc, target)
     return DatabaseError(f"{message} (SQLSTATE {diag.sqlstate})", hint=hint)
 
 
@@ -209,6 +207,11 @@ def _ended(exc: psycopg.Error, target: str) -> SessionEndedError:
         hint="What it had not committed is undone. Run the command again, once the server runs.",
         by_server=by_server,
     )
+
+
+def _unreachable(exc: psycopg.Error, target: str) -> UnreachableError:
+    """No connection was made."""
+    return UnreachableError(f"Cannot reach {target}: {_connection_cause(exc)}", hint=_connection_hint(exc))
 
 
 def _connection_cause(exc: psycopg.Error) -> str:

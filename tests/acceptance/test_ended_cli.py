@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 TERMINATE = (
     "SELECT pg_terminate_backend(a.pid, 5000) FROM pg_stat_activity AS a"
-    " WHERE a.datname = current_database() AND a.application_name = 'ledgerviews' AND a.wait_event_type = 'Lock'"
+    " WHERE a.datname = current_database() AND a.application_name = 'ledgerviews'"
+    " AND a.wait_event_type = 'Lock'"
 )
 GONE = "postgresql://u@127.0.0.1:1/orders"
 
