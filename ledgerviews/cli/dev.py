@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from ledgerviews.cli import output
 from ledgerviews.config import Settings
 from ledgerviews.dev import Server
 from ledgerviews.dev.account import Account
@@ -73,13 +74,14 @@ def start(directory: Path | None, bin_dir: Path | None) -> None:
     # The others take the database of the variable; psql looks for the folder.
     found = directory is None or Folder.default() == server.folder
     named = "" if found else f" --dir {shlex.quote(str(server.folder.path))}"
-    _tell(
+    click.echo(  # as they are: commands to copy
         "Next:\n"
         f"  export LEDGERVIEWS_DATABASE_URL='{server.url()}'\n"
         "  ledgerviews dev seed --events 20000 --days 365\n"
         "  ledgerviews db upgrade\n"
         "  ledgerviews refresh\n"
-        f"  ledgerviews dev psql{named}"
+        f"  ledgerviews dev psql{named}",
+        err=True,
     )
 
 
@@ -257,7 +259,7 @@ def _running(directory: Path | None) -> Server:
 
 
 def _tell(line: str) -> None:
-    click.echo(line, err=True)
+    output.say(line, err=True)
 
 
 @contextmanager

@@ -54,4 +54,4 @@ def verify(
         return
     total = len(result.relations)
     counted = f"{rows:,} row{'' if rows == 1 else 's'} of {total} relation{'' if total == 1 else 's'}"
-    click.echo(f"{counted} compared, all equal (run {result.run_id}, {result.seconds:.2f} s).")
+    output.say(f"{counted} compared, all equal (run {result.run_id}, {result.seconds:.2f} s).")
