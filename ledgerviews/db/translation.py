@@ -34,6 +34,8 @@ _LACKING = {
     "permission denied for database (.+)": "Have its owner run GRANT CREATE ON DATABASE {0} {me}.",
     "permission denied for schema (.+)": "Have its owner run GRANT USAGE, CREATE ON SCHEMA {0} {me}; USAGE is"
     " enough to read.",
+    "permission denied for (?:table|view|materialized view) (.+)": "Connect as the owner of {0}, or have it"
+    " run GRANT SELECT ON {0} {me}; of ours `ledgerviews status` says all that is missing.",
     "must be owner of (.+)": "Connect as the owner of {0}, or have it granted {me}: GRANT the owner's role.",
     'must be able to SET ROLE "(.+)"': "Run GRANT {0} {me}, or declare another owner.",
     'must be member of role "(.+)"': "Run GRANT {0} {me}, or declare another owner.",

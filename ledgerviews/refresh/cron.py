@@ -19,6 +19,7 @@ from ledgerviews.errors import DatabaseError, UsageError
 from ledgerviews.queries import query
 
 from . import engine
+from .rights import Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +117,7 @@ def install(settings: Settings, schedule: str, *, cron_database: str | None = No
 
 def read(settings: Settings, *, cron_database: str | None = None) -> Cron:
     """Our jobs for the database, as far as this role sees them."""
-    with _door(settings, cron_database) as door:
+    with _door(settings, cron_database, task=Task.LOOK) as door:
         return Cron(database=door.connection.info.dbname, version=door.version, jobs=door.jobs())
 
 
@@ -158,9 +159,9 @@ def _refused(door: _Door, schedule: str) -> UsageError:
 
 
 @contextmanager
-def _door(settings: Settings, cron_database: str | None) -> Iterator[_Door]:
+def _door(settings: Settings, cron_database: str | None, *, task: Task = Task.REFRESH) -> Iterator[_Door]:
     """The way to pg_cron, or a DatabaseError that says what is missing."""
-    with engine.session(settings) as connection:
+    with engine.session(settings, task=task) as connection:
         ours = connection.info.dbname
         version, available, readable, found = connection.execute(query("cron_here")).fetchall()[0]
     if version is None and cron_database is None:

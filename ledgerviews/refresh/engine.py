@@ -21,7 +21,9 @@ from ledgerviews.errors import (
 )
 from ledgerviews.queries import query
 
+from . import rights
 from .preflight import CREATE_AGAIN, require_current, require_readable
+from .rights import Task
 from .waiting import lock_holder, tell_of_the_queue, watched
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
 # How the engine begins to tell that the lock of refreshes is held, by whomever.
 ANOTHER = "Another refresh is running"
-_GRANTS = "Refresh as the owner, or have it run `ledgerviews grant refresher ROLE`, again after each upgrade."
 _CALL = "CALL ledgerviews.refresh(%s::text[], %s::text, %s::boolean, %s::boolean, %s::boolean)"
 
 
@@ -53,25 +54,21 @@ def session(
     progress: Callable[[str], None] | None = None,
     reading: bool = False,
     wait: bool = True,
+    task: Task = Task.REFRESH,
 ) -> Iterator[psycopg.Connection]:
     """A connection to a database that is at this package's revision, with the time-outs of the settings.
 
-    For ``reading`` the engine's version is enough, so that the log can be read while a migration is pending.
-    What is asked here waits a moment for a lock where nothing is set, and no longer without ``wait``.
+    Of a right that lacks it says what gives it for the ``task``. For ``reading`` the engine's version is
+    enough, so that the log can be read while a migration is pending. What is asked here waits a moment for a
+    lock where nothing is set, and no longer without ``wait``.
     """
     with (
         closing(db.connect(settings)) as connection,
         db.translated(target=db.describe_target(settings), connection=connection),
+        rights.told(connection, settings, task),
     ):
-        try:
-            with db.asking(connection, settings, wait=wait):
-                (require_readable if reading else require_current)(connection, settings)
-        except psycopg.errors.InsufficientPrivilege as exc:
-            raise DatabaseError(
-                f"{exc.diag.message_primary} ({db.describe_target(settings)}).",
-                hint=f"{_GRANTS} To read only, USAGE on the schema ledgerviews and SELECT on what it holds"
-                " are enough.",
-            ) from exc
+        with db.asking(connection, settings, wait=wait):
+            (require_readable if reading else require_current)(connection, settings)
         if progress is not None:
             connection.execute("SET client_min_messages = notice")
             connection.add_notice_handler(lambda diag: progress(_told(diag)))
@@ -99,7 +96,8 @@ def call(
                 tell_of_the_queue(connection, progress)
             rows = connection.execute(_CALL, values).fetchall()
     except psycopg.Error as exc:
-        error = explained(connection, settings, exc)
+        task = Task.VERIFY if arguments.mode == "verify" else Task.REFRESH
+        error = explained(connection, settings, exc, task=task)
         if isinstance(error, SessionEndedError):
             error.hint = _left(settings, error, arguments.mode, pid=pid, seconds=time.monotonic() - begun)
         raise error from exc
@@ -138,8 +136,10 @@ def _left(settings: Settings, error: SessionEndedError, mode: str, *, pid: int, 
     return f"Nothing of run {run_id} was published. {again}; `ledgerviews runs` shows what became of each."
 
 
-def explained(connection: psycopg.Connection, settings: Settings, exc: psycopg.Error) -> Exception:
-    """One of our errors for an error of the engine."""
+def explained(
+    connection: psycopg.Connection, settings: Settings, exc: psycopg.Error, *, task: Task = Task.REFRESH
+) -> Exception:
+    """One of our errors for an error of the engine, met in a task."""
     message, hint = exc.diag.message_primary or str(exc), exc.diag.message_hint
     match exc:
         case psycopg.errors.UndefinedTable() if message.startswith("Installed by a migration, but no longer"):
@@ -148,8 +148,7 @@ def explained(connection: psycopg.Connection, settings: Settings, exc: psycopg.E
             return UsageError(message, hint=hint)
         case psycopg.errors.InsufficientPrivilege():
             return DatabaseError(
-                f"{message} ({db.describe_target(settings)}).",
-                hint=hint or _GRANTS,
+                f"{message} ({db.describe_target(settings)}).", hint=hint or rights.mend(connection, task)
             )
         case _:
             error = db.translate(exc, target=db.describe_target(settings), connection=connection)

@@ -16,6 +16,7 @@ from ledgerviews.errors import DatabaseError, InterruptedRunError, LedgerviewsEr
 from ledgerviews.queries import query
 
 from . import engine
+from .rights import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,7 +100,7 @@ class _Part:
 
 def wanted(settings: Settings) -> tuple[WantedIndex, ...]:
     """All of them, those that are there too."""
-    with engine.session(db.looking(settings)) as connection:
+    with engine.session(db.looking(settings), task=Task.LOOK) as connection:
         return tuple(one for one, _ in _wanted(connection))
 
 
