@@ -148,7 +148,7 @@ class CheckError(RowsError):
                 f"{check['schema']}.{check['relation']}, {check['check']} ({check['severity']}): "
                 f"{_rows(count)}{_of(sample, count)}"
             )
-            told += [f"  {_line(row)}" for row in sample]
+            told += [f"  {row_in_words(row)}" for row in sample]
         return told
 
 
@@ -177,7 +177,8 @@ def _of(sample: Sequence[object], count: int) -> str:
     return f", the first {len(sample)}:" if len(sample) < count else ":"
 
 
-def _line(row: dict[str, Any]) -> str:
+def row_in_words(row: dict[str, Any]) -> str:
+    """A row for people: each column with its value."""
     return ", ".join(f"{column}={_value(value)}" for column, value in row.items())
 
 
@@ -196,7 +197,7 @@ def _differences(sample: Sequence[dict[str, Any]], key: Sequence[str]) -> Iterat
         if len(states) == 1:
             ((state, row),) = states.items()
             told = {"missing": "not published", "wrong": "published, but no source gives it"}[state]
-            yield f"{told}: {_line(row)}"
+            yield f"{told}: {row_in_words(row)}"
         else:
             wrong, right = states["wrong"], states["missing"]
             figures = [

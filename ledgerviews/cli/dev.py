@@ -200,7 +200,7 @@ def seed(
     with _progress() as progress:
         added = fill(settings, rows, form=form, progress=progress)
     for table, count in added.items():
-        click.echo(f"{table:<24} {count:>12,} rows added")
+        click.echo(f"{table:<24} {count:>12,} row{'' if count == 1 else 's'} added")
     if reference:
         click.echo("Added the reference rows.")
 

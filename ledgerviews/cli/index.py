@@ -85,10 +85,10 @@ def install(*, yes: bool, lock_timeout: int | None) -> None:
 def _ask(missing: Sequence[WantedIndex], *, yes: bool) -> None:
     """Say what is going to be done; go on only with consent."""
     for one in missing:
-        table = f"{one.source}: about {output.count(one.rows)} rows, {output.size(one.table_bytes)}"
+        table = f"{one.source}: about {output.rows(one.rows)}, {output.size(one.table_bytes)}"
         size = f"the index on ({', '.join(one.columns)}) takes about {output.size(one.index_bytes)}"
         output.say(f"{table}; {size}.", err=True)
-        for statement in () if yes else one.statements:  # else each is told as it is begun
+        for statement in one.statements:
             click.echo(f"  {statement};", err=True)
     if yes:
         return

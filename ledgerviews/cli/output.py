@@ -203,6 +203,11 @@ def count(number: int | None) -> str:
     return "-" if number is None else f"{number:,}"
 
 
+def rows(number: int) -> str:
+    """A number of rows for people."""
+    return f"{number:,} row{'' if number == 1 else 's'}"
+
+
 def size(number: int | None) -> str:
     """A size in bytes for people, as psql writes it."""
     if number is None:

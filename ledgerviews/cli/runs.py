@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import click
 
 from ledgerviews.cli import options, output
 from ledgerviews.cli.refresh import print_relations
+from ledgerviews.errors import row_in_words
 
 if TYPE_CHECKING:
     from ledgerviews.refresh.log import LoggedRun
@@ -122,9 +122,10 @@ def _print_one(run: RunResult) -> None:
         output.say(
             f"\n{check.schema}.{check.relation}, check {check.check} ({check.severity}): "
             f"{check.failed_rows:,} row{' fails' if check.failed_rows == 1 else 's fail'}"
+            f"{f', the first {len(check.sample)}:' if len(check.sample) < check.failed_rows else ':'}"
         )
         for row in check.sample:
-            output.say(f"  {json.dumps(row, ensure_ascii=False)}")
+            output.say(f"  {row_in_words(row)}")
 
 
 def _scrubbed(run: RunResult) -> str:

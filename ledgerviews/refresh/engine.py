@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from ledgerviews import db
 from ledgerviews.errors import (
+    CheckError,
     DatabaseError,
     InterruptedRunError,
     LedgerviewsError,
@@ -18,6 +20,7 @@ from ledgerviews.errors import (
     RowsError,
     SessionEndedError,
     UsageError,
+    row_in_words,
 )
 from ledgerviews.queries import query
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 # How the engine begins to tell that the lock of refreshes is held, by whomever.
 ANOTHER = "Another refresh is running"
+_CHECK = re.compile(r"Check .+ fails for \d+ rows?, the first: ")
 _CALL = "CALL ledgerviews.refresh(%s::text[], %s::text, %s::boolean, %s::boolean, %s::boolean)"
 
 
@@ -71,7 +75,9 @@ def session(
             (require_readable if reading else require_current)(connection, settings)
         if progress is not None:
             connection.execute("SET client_min_messages = notice")
-            connection.add_notice_handler(lambda diag: progress(_told(diag)))
+            connection.add_notice_handler(
+                lambda diag: None if _of_a_check(diag) else progress(_told(diag)),
+            )
         yield connection
 
 
@@ -80,7 +86,8 @@ def call(
 ) -> int:
     """Call the procedure, and give the run's number; its errors are translated, their rows put in order.
 
-    ``progress`` gets a line where it has to wait for somebody.
+    ``progress`` gets a line where it has to wait for somebody. What checks warn of is in the log where it
+    succeeds, and is told from there, once.
     """
     values = [
         list(arguments.relations) if arguments.relations is not None else None,
@@ -89,6 +96,8 @@ def call(
         arguments.wait,
         arguments.scrub,
     ]
+    warned: list[str] = []
+    connection.add_notice_handler(lambda diag: warned.append(_told(diag)) if _of_a_check(diag) else None)
     pid, begun = connection.info.backend_pid, time.monotonic()
     try:
         with watched(settings, connection, progress):
@@ -98,6 +107,9 @@ def call(
     except psycopg.Error as exc:
         task = Task.VERIFY if arguments.mode == "verify" else Task.REFRESH
         error = explained(connection, settings, exc, task=task)
+        if not isinstance(error, CheckError):  # which tells the checks that only warn, too
+            for line in warned:
+                progress(line)
         if isinstance(error, SessionEndedError):
             error.hint = _left(settings, error, arguments.mode, pid=pid, seconds=time.monotonic() - begun)
         raise error from exc
@@ -191,6 +203,24 @@ def _sorted(row: dict[str, object], order: dict[str, int]) -> dict[str, object]:
     if row and all(isinstance(value, dict) for value in row.values()) and row.keys() <= {"missing", "wrong"}:
         return {state: _sorted(inner, order) for state, inner in row.items() if isinstance(inner, dict)}
     return dict(sorted(row.items(), key=lambda item: order.get(item[0], len(order))))
+
+
+def warnings(connection: psycopg.Connection, found: Sequence[dict[str, Any]]) -> list[str]:
+    """A line on each check that only warns, with its first row as errors show it."""
+    error = CheckError("", found=found)
+    _put_in_order(connection, error)
+    return [
+        f"Warning: Check {one['check']} of {one['schema']}.{one['relation']} fails for"
+        f" {one['failed_rows']:,} row{'' if one['failed_rows'] == 1 else 's, the first'}:"
+        f" {row_in_words(one['sample'][0]) if one['sample'] else '-'}"
+        for one in error.found
+    ]
+
+
+def _of_a_check(diag: psycopg.errors.Diagnostic) -> bool:
+    """Whether the engine warns of a check's rows, which an error or the log tells, too."""
+    warned = diag.severity_nonlocalized == "WARNING"
+    return warned and _CHECK.match(diag.message_primary or "") is not None
 
 
 def _told(diag: psycopg.errors.Diagnostic) -> str:

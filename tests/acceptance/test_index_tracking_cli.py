@@ -81,6 +81,7 @@ def test_a_person_is_asked(
 
     assert process.returncode == code, errors
     assert b"Create? [y/N]" in errors
+    assert errors.count(b"CREATE INDEX") == 1
     assert connect(installed_url).execute(VALID).fetchall() == valid
 
 

@@ -216,6 +216,7 @@ def test_a_check_that_fails_shows_its_rows(
         ("only_warned", 1),
     ]
     assert as_json["error"]["checks"][0]["sample"][0]["events"] == 13
+    assert done.stderr.count("only_warned") == 1
     assert "few_events (error): 1 row" in logged.stdout
     assert filled.execute("SELECT events FROM public.mart_suggestions_daily").fetchall() == [(12,)]
 
@@ -229,8 +230,27 @@ def test_a_check_that_only_warns(filled: psycopg.Connection, installed_url: str,
 
     result = json.loads(done.stdout)
     assert done.returncode == 0
-    assert "Warning: Check only_warned of public.mart_suggestions_daily fails for 1 row" in done.stderr
+    assert (
+        "Warning: Check only_warned of public.mart_suggestions_daily fails for 1 row:"
+        " created_date=2025-11-04, mode=auto, model_id=heuristic@v1, events=" in done.stderr
+    )
+    assert done.stderr.count("only_warned") == 1
     assert [(check["check"], check["severity"]) for check in result["checks"]] == [("only_warned", "warn")]
+
+
+def test_the_log_says_of_how_many_rows_it_shows_the_first(
+    filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
+) -> None:
+    """`runs RUN_ID` shows rows as errors do, and how many of all that fail."""
+    filled.execute(
+        "INSERT INTO ledgerviews.run_check"
+        " (run_id, schema_name, relation_name, check_name, severity, failed_rows, sample)"
+        """ VALUES (1, 'public', 'm', 'few', 'warn', 37, '[{"n": 1}, {"n": null}]')"""
+    )
+
+    shown = run_cli("runs", "1", url=installed_url).stdout
+
+    assert shown.endswith("\npublic.m, check few (warn): 37 rows fail, the first 2:\n  n=1\n  n=NULL\n")
 
 
 def test_verify_says_that_all_is_equal(

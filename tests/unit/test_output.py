@@ -116,6 +116,12 @@ def test_a_count_has_thousands_separators(number: int | None, text: str) -> None
     assert output.count(number) == text
 
 
+@pytest.mark.parametrize(("number", "text"), [(0, "0 rows"), (1, "1 row"), (2_000, "2,000 rows")])
+def test_one_row_is_a_row(number: int, text: str) -> None:
+    """The singular stands with one, and with nothing else."""
+    assert output.rows(number) == text
+
+
 @pytest.mark.parametrize(
     ("number", "text"),
     [
