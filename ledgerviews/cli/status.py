@@ -71,6 +71,11 @@ def status(*, as_json: bool) -> int:
         )
     if state.drift is not None:
         output.say(f"Drift: run {state.drift.run_id}, {output.moment(state.drift.at)}: {state.drift.text}")
+        output.say(
+            "Run `ledgerviews verify`: it recomputes that as a whole, and compares all"
+            f" (`ledgerviews runs {state.drift.run_id}` keeps what was found).",
+            err=True,
+        )
     if state.problem:
         output.say(f"{state.problem}\n  {state.hint}", err=True)
     for advice in state.advice:

@@ -297,6 +297,35 @@ def test_verify_tells_the_rows_that_differ(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("mend", "gone"),
+    [
+        ("CALL ledgerviews.refresh('public.mart_suggestions_feedback_daily')", False),
+        ("CALL ledgerviews.refresh(mode => 'full')", True),
+        ("CALL ledgerviews.refresh('public.mart_suggestions_daily', mode => 'verify')", True),
+        ("DELETE FROM ledgerviews.relation WHERE relation_name = 'mart_suggestions_daily'", True),
+    ],
+)
+def test_drift_is_shown_while_it_stands(
+    filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli, mend: str, *, gone: bool
+) -> None:
+    """Not once a run recomputed that relation as a whole or verified it, or it is dropped; `runs` keeps it."""
+    filled.execute(
+        "UPDATE ledgerviews.run SET drift ="
+        " 'public.other, days 2025-01-01 to 2025-01-01: 1 rows differ from the sources, the first: {};"
+        " public.mart_suggestions_daily, days 2025-11-04 to 2025-11-04: 1 rows differ'"
+    )
+    before = run_cli("status", url=installed_url)
+    filled.execute(mend.encode())
+    after = run_cli("status", url=installed_url)
+
+    assert "Drift: run 1, " in before.stdout
+    assert ("Drift" in after.stdout) == (not gone)
+    assert "Run `ledgerviews verify`: it recomputes that as a whole" in before.stderr
+    assert ("ledgerviews verify" in after.stderr) == (not gone)
+    assert "  drift     public.other, days" in run_cli("runs", "1", url=installed_url).stdout
+
+
 def test_the_scrub_warns_of_drift(filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli) -> None:
     """What the scrub finds is a warning on stderr, in the JSON, `runs` and `status`; --no-scrub skips it."""
     filled.execute("UPDATE ledgerviews.relation_state SET scrubbed_to = NULL")
