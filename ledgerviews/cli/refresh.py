@@ -131,6 +131,8 @@ def _dry_run(settings: Settings, request: Request, *, as_json: bool) -> None:
     for step in steps:
         output.say(f"{step.schema}.{step.name}: {_would(step)}")
         output.say(f"    because {step.reason}")
+    if request.blocking and any(step.scope != "none" for step in steps):
+        output.say("Readers would wait until all of it is committed.")
     output.say("Nothing was changed.")
 
 

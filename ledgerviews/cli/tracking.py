@@ -39,6 +39,9 @@ def status(*, as_json: bool) -> None:
         content = [{**asdict(source), "mend": source.mend} for source in found]
         output.print_json("tracking status", {"sources": content})
         return
+    if not found:
+        output.say("There is no source to track: nothing that is installed is computed by day.")
+        return
     output.print_table(
         ("source", "tracking", "owner", "problem"),
         [

@@ -76,7 +76,7 @@ def translate(
     if diag.sqlstate == _UNFIT:
         return DatabaseError(message, hint="\n  ".join(line for part in parts for line in part.splitlines()))
     if error := _refused(exc, message, hint, target):
-        return _named(error, connection) if isinstance(exc, pg.LockNotAvailable) and hint is None else error
+        return _named(error, connection) if isinstance(exc, pg.LockNotAvailable) else error
     if diag.sqlstate is None and not isinstance(exc, psycopg.OperationalError):
         return DatabaseError(message)  # the driver's own refusal; no server was asked
     if diag.sqlstate is None or diag.sqlstate.startswith(_BROKEN):
@@ -142,7 +142,9 @@ def _named(error: LedgerviewsError, connection: psycopg.Connection | None) -> Le
         return error
     holders = "; ".join(f"{relation} is locked by {session_in_words(*row)}" for relation, *row in rows)
     mends = dict.fromkeys(mend for *_, gid in rows if (mend := end_of_prepared(gid)))
-    return LockedError(f"{error.message}: {holders}.", hint=" ".join([*mends, error.hint or ""]).strip())
+    return LockedError(
+        f"{error.message.rstrip('.')}: {holders}.", hint=" ".join([*mends, error.hint or ""]).strip()
+    )
 
 
 def _ours(connection: psycopg.Connection) -> list[int]:

@@ -26,7 +26,8 @@ LEFT JOIN LATERAL (
             -- The log has no more than the words, in which each relation stands before its days, and behind a semicolon (59).
             pg_catalog.starts_with(r.drift, n.schema_name || '.' || n.relation_name || ', days ')
             OR pg_catalog.strpos(
-                r.drift, pg_catalog.chr(59) || ' ' || n.schema_name || '.' || n.relation_name || ', days '
+                r.drift,
+                pg_catalog.chr(59) || ' ' || n.schema_name || '.' || n.relation_name || ', days '
             ) > 0
     LEFT JOIN ledgerviews.relation_state AS t
         ON n.schema_name = t.schema_name AND n.relation_name = t.relation_name

@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from ledgerviews import db
-from ledgerviews.errors import DatabaseError, UsageError
+from ledgerviews.errors import DatabaseError, UnreachableError, UsageError
 from ledgerviews.queries import query
 
 from . import engine
@@ -187,7 +187,10 @@ def _door(settings: Settings, cron_database: str | None, *, task: Task = Task.RE
         target = replace(
             settings, database_url=make_conninfo(db.conninfo(settings.database_url), dbname=name)
         )
-    with closing(db.connect(target)) as connection, db.translated(target=db.describe_target(target)):
+    with (
+        closing(_connected(target, settings)) as connection,
+        db.translated(target=db.describe_target(target)),
+    ):
         version = connection.execute(query("cron_here")).fetchall()[0][0]
         if version is None:
             raise DatabaseError(
@@ -212,6 +215,20 @@ def _door(settings: Settings, cron_database: str | None, *, task: Task = Task.RE
                     else ", and GRANT EXECUTE ON FUNCTION cron.schedule_in_database TO it."
                 ),
             ) from exc
+
+
+def _connected(target: Settings, settings: Settings) -> psycopg.Connection:
+    """A connection to the database of pg_cron; whoever named it is told so where there is none."""
+    try:
+        return db.connect(target)
+    except UnreachableError as exc:
+        # Ours was reached before, by the same URL but for the name.
+        if target is not settings and "does not exist" in exc.message:
+            exc.hint = (
+                "Check the name: --cron-database, else LEDGERVIEWS_CRON_DATABASE, else the server's setting"
+                " cron.database_name."
+            )
+        raise
 
 
 def _number(version: str) -> tuple[int, int]:

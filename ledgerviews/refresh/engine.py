@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 # How the engine begins to tell that the lock of refreshes is held, by whomever.
 ANOTHER = "Another refresh is running"
+_UNKNOWN = " is no published materialized view"
 _CHECK = re.compile(r"Check .+ fails for \d+ rows?, the first: ")
 _CALL = "CALL ledgerviews.refresh(%s::text[], %s::text, %s::boolean, %s::boolean, %s::boolean)"
 
@@ -156,6 +157,8 @@ def explained(
     match exc:
         case psycopg.errors.UndefinedTable() if message.startswith("Installed by a migration, but no longer"):
             return UsageError(message, hint=CREATE_AGAIN)
+        case psycopg.errors.UndefinedTable() if plain := _plain_view(connection, message):
+            return UsageError(plain, hint=hint)
         case psycopg.errors.UndefinedTable() if not message.startswith("Refreshing "):
             return UsageError(message, hint=hint)
         case psycopg.errors.InsufficientPrivilege():
@@ -163,12 +166,25 @@ def explained(
                 f"{message} ({db.describe_target(settings)}).", hint=hint or rights.mend(connection, task)
             )
         case _:
-            error = db.translate(exc, target=db.describe_target(settings), connection=connection)
+            # Who holds the lock of refreshes is told below, in other words.
+            named = None if message.startswith(ANOTHER) else connection
+            error = db.translate(exc, target=db.describe_target(settings), connection=named)
     if isinstance(error, RowsError) and not connection.closed:
         _put_in_order(connection, error)
     if isinstance(error, LockedError) and message.startswith(ANOTHER):
         return locked(connection, message, hint=error.hint)
     return error
+
+
+def _plain_view(connection: psycopg.Connection, message: str) -> str | None:
+    """That what the engine does not know as a materialized view is a plain one, if it is."""
+    name, found, _ = message.partition(_UNKNOWN)
+    if not found or not connection.execute(query("plain_view"), {"name": name}).fetchall():
+        return None
+    return (
+        f"{name} is a plain view: it is always as its sources are, and nothing of it is stored that could be"
+        " refreshed."
+    )
 
 
 def locked(connection: psycopg.Connection, message: str, *, hint: str | None) -> LockedError:

@@ -238,6 +238,34 @@ def test_a_check_that_only_warns(filled: psycopg.Connection, installed_url: str,
     assert [(check["check"], check["severity"]) for check in result["checks"]] == [("only_warned", "warn")]
 
 
+def test_a_plain_view_is_told_to_be_one(
+    filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
+) -> None:
+    """It is published, and nothing of it is stored: exit code 2 with what can be refreshed."""
+    for name in ("stg_suggestion_events", "public.stg_suggestion_events"):
+        for option in ((), ("--dry-run",)):
+            done = run_cli("refresh", *option, name, url=installed_url)
+
+            assert done.returncode == 2
+            assert (
+                f"ledgerviews: {name} is a plain view: it is always as its sources are, and nothing of it is"
+                " stored that could be refreshed.\n  Published here: public.mart_suggestions_daily,"
+                in done.stderr
+            )
+
+
+def test_a_dry_run_says_that_readers_would_wait(
+    filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
+) -> None:
+    """Of a blocking refresh that recomputes something, and of no other."""
+    blocking = run_cli("refresh", "--dry-run", "--blocking", url=installed_url)
+    full = run_cli("refresh", "--dry-run", "--full", url=installed_url)
+
+    said = "Readers would wait until all of it is committed."
+    assert blocking.stdout.endswith(f"\n{said}\nNothing was changed.\n")
+    assert said not in full.stdout
+
+
 def test_the_log_says_of_how_many_rows_it_shows_the_first(
     filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
 ) -> None:
@@ -309,7 +337,7 @@ def test_verify_tells_the_rows_that_differ(
 def test_drift_is_shown_while_it_stands(
     filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli, mend: str, *, gone: bool
 ) -> None:
-    """Not once a run recomputed that relation as a whole or verified it, or it is dropped; `runs` keeps it."""
+    """Not once a run recomputed that relation as a whole or verified it, or it is dropped; `runs` has it."""
     filled.execute(
         "UPDATE ledgerviews.run SET drift ="
         " 'public.other, days 2025-01-01 to 2025-01-01: 1 rows differ from the sources, the first: {};"
