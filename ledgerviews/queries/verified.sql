@@ -23,7 +23,7 @@ LEFT JOIN LATERAL (
     FROM ledgerviews.run AS r
     INNER JOIN ledgerviews.relation AS n
         ON
-            -- The log has no more than the words, in which each relation stands before its days, and behind a semicolon (59).
+            -- The log has only the words: each relation before its days, and all but the first behind a semicolon (59).
             pg_catalog.starts_with(r.drift, n.schema_name || '.' || n.relation_name || ', days ')
             OR pg_catalog.strpos(
                 r.drift,
