@@ -84,6 +84,19 @@ class UnreachableError(LedgerviewsError):
     exit_code = EXIT_UNREACHABLE
 
 
+class SessionEndedError(UnreachableError):
+    """A connection that stood was ended by the server, or broke; what it had not committed is undone.
+
+    Attributes:
+        by_server: whether the server said so itself, so that the session has ended there, too.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, by_server: bool) -> None:
+        """Keep who ended it, too."""
+        super().__init__(message, hint=hint)
+        self.by_server = by_server
+
+
 class DriftError(LedgerviewsError):
     """The database is not at the state that this package knows."""
 
@@ -135,7 +148,7 @@ class CheckError(RowsError):
                 f"{check['schema']}.{check['relation']}, {check['check']} ({check['severity']}): "
                 f"{_rows(count)}{_of(sample, count)}"
             )
-            told += [f"  {_line(row)}" for row in sample]
+            told += [f"  {row_in_words(row)}" for row in sample]
         return told
 
 
@@ -164,7 +177,8 @@ def _of(sample: Sequence[object], count: int) -> str:
     return f", the first {len(sample)}:" if len(sample) < count else ":"
 
 
-def _line(row: dict[str, Any]) -> str:
+def row_in_words(row: dict[str, Any]) -> str:
+    """A row for people: each column with its value."""
     return ", ".join(f"{column}={_value(value)}" for column, value in row.items())
 
 
@@ -183,7 +197,7 @@ def _differences(sample: Sequence[dict[str, Any]], key: Sequence[str]) -> Iterat
         if len(states) == 1:
             ((state, row),) = states.items()
             told = {"missing": "not published", "wrong": "published, but no source gives it"}[state]
-            yield f"{told}: {_line(row)}"
+            yield f"{told}: {row_in_words(row)}"
         else:
             wrong, right = states["wrong"], states["missing"]
             figures = [

@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from ledgerviews import __version__
+from ledgerviews.cli import output
 from ledgerviews.errors import EXIT_FAILED, EXIT_INTERRUPTED, LedgerviewsError, UsageError
 from ledgerviews.streams import mend_streams
 
@@ -88,18 +89,18 @@ def main(argv: list[str] | None = None) -> None:
         code = cli.main(args=argv, prog_name="ledgerviews", standalone_mode=False)
         sys.stdout.flush()
     except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("ledgerviews: interrupted.", err=True)
+        output.say("ledgerviews: interrupted.", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except click.ClickException as exc:
-        exc.show()
+        exc.show(file=output.wrapping(sys.stderr))
         sys.exit(exc.exit_code)
     except LedgerviewsError as exc:
-        click.echo(f"ledgerviews: {exc}", err=True)
+        output.say(f"ledgerviews: {exc}", err=True)
         sys.exit(exc.exit_code)
     except OSError as exc:
         # A reader that went away (| head) or a full disk; Python would complain again when it closes stdout.
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
-        click.echo(f"ledgerviews: the output cannot be written: {exc.strerror}.", err=True)
+        output.say(f"ledgerviews: the output cannot be written: {exc.strerror}.", err=True)
         sys.exit(EXIT_FAILED)
     sys.exit(code if isinstance(code, int) else 0)
 

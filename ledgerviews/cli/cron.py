@@ -69,15 +69,15 @@ def remove(*, cron_database: str | None) -> None:
     from ledgerviews.refresh import cron as jobs  # noqa: PLC0415 (loads the database driver)
 
     names = jobs.remove(options.settings(), cron_database=cron_database)
-    click.echo(
+    output.say(
         f"Removed: {', '.join(names)}." if names else "There was no job of this role for this database."
     )
 
 
 def _print(found: Cron) -> None:
-    click.echo(f"pg_cron {found.version} in database {found.database}; schedules are in GMT.")
+    output.say(f"pg_cron {found.version} in database {found.database}; schedules are in GMT.")
     if not found.jobs:
-        click.echo("No job is installed: ledgerviews cron install --schedule '*/15 * * * *'")
+        output.say("No job is installed: ledgerviews cron install --schedule '*/15 * * * *'")
         return
     output.print_table(
         ("job", "schedule", "as", "active", "last begun", "last ended", "message"),

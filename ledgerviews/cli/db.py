@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from ledgerviews.cli import output
 from ledgerviews.config import Settings
 
 
@@ -43,10 +44,10 @@ def upgrade(*, revision: str, sql: bool) -> None:
     """
     from ledgerviews.schema import commands  # noqa: PLC0415 (loads Alembic)
 
-    with commands.progress(sys.stderr):
+    with commands.progress(output.wrapping(sys.stderr)):
         commands.upgrade(Settings.from_environment(), revision, sql=sql)
     if not sql:
-        click.echo(f"The database is at {revision}.", err=True)
+        output.say(f"The database is at {revision}.", err=True)
 
 
 @db.command(context_settings=_RELATIVE)
@@ -56,7 +57,7 @@ def downgrade(*, revision: str, sql: bool) -> None:
     """Downgrade the database to REVISION: a revision, -1 for one step, or base for nothing of ours."""
     from ledgerviews.schema import commands  # noqa: PLC0415 (loads Alembic)
 
-    with commands.progress(sys.stderr):
+    with commands.progress(output.wrapping(sys.stderr)):
         commands.downgrade(Settings.from_environment(), revision, sql=sql)
 
 
@@ -109,12 +110,12 @@ def revision(*, message: str, rev_id: str | None) -> None:
     from ledgerviews.schema import commands  # noqa: PLC0415 (loads Alembic)
 
     settings = Settings.from_environment()
-    with commands.notes(sys.stderr):
+    with commands.notes(output.wrapping(sys.stderr)):
         written = commands.revision(settings, message, revision_id=rev_id, stdout=sys.stderr)
     for path in written:
         click.echo(path)
     if not written:
-        click.echo("Nothing differs, so no revision was written.", err=True)
+        output.say("Nothing differs, so no revision was written.", err=True)
 
 
 @db.command()
@@ -125,5 +126,5 @@ def check() -> None:
     """
     from ledgerviews.schema import commands  # noqa: PLC0415 (loads Alembic)
 
-    with commands.notes(sys.stderr):
+    with commands.notes(output.wrapping(sys.stderr)):
         commands.check(Settings.from_environment())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from ledgerviews.cli import output
 from ledgerviews.config import Settings
 from ledgerviews.dev import Server
 from ledgerviews.dev.account import Account
@@ -69,13 +71,17 @@ def start(directory: Path | None, bin_dir: Path | None) -> None:
     runs = "runs already" if server.attached else "runs"
     _tell(f"PostgreSQL {server.version} {runs} in {server.folder.path}")
     click.echo(server.url())
-    _tell(
+    # The others take the database of the variable; psql looks for the folder.
+    found = directory is None or Folder.default() == server.folder
+    named = "" if found else f" --dir {shlex.quote(str(server.folder.path))}"
+    click.echo(  # as they are: commands to copy
         "Next:\n"
         f"  export LEDGERVIEWS_DATABASE_URL='{server.url()}'\n"
         "  ledgerviews dev seed --events 20000 --days 365\n"
         "  ledgerviews db upgrade\n"
         "  ledgerviews refresh\n"
-        "  ledgerviews dev psql"
+        f"  ledgerviews dev psql{named}",
+        err=True,
     )
 
 
@@ -194,7 +200,7 @@ def seed(
     with _progress() as progress:
         added = fill(settings, rows, form=form, progress=progress)
     for table, count in added.items():
-        click.echo(f"{table:<24} {count:>12,} rows added")
+        click.echo(f"{table:<24} {count:>12,} row{'' if count == 1 else 's'} added")
     if reference:
         click.echo("Added the reference rows.")
 
@@ -253,7 +259,7 @@ def _running(directory: Path | None) -> Server:
 
 
 def _tell(line: str) -> None:
-    click.echo(line, err=True)
+    output.say(line, err=True)
 
 
 @contextmanager

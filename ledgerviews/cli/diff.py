@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ledgerviews.cli import output
 from ledgerviews.config import Settings
 from ledgerviews.errors import EXIT_DRIFT, EXIT_OK
 
@@ -25,5 +26,5 @@ def diff() -> int:
     if found.text:
         click.echo(found.text, nl=False)
     for note in found.notes:
-        click.echo(note, err=True)
+        output.say(note, err=True)
     return EXIT_OK if found.current else EXIT_DRIFT

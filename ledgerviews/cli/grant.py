@@ -23,7 +23,7 @@ def refresher(*, role: str) -> None:
 
     with output.progress("grant") as progress:
         roles.grant_refresh(options.settings(), role, progress=progress)
-    click.echo(f"{role} may refresh.")
+    output.say(f"{role} may refresh.")
 
 
 @grant.command(epilog="Example: ledgerviews grant reader grafana")
@@ -34,4 +34,4 @@ def reader(*, role: str) -> None:
 
     with output.progress("grant") as progress:
         roles.grant_read(options.settings(), role, progress=progress)
-    click.echo(f"{role} may read the published relations.")
+    output.say(f"{role} may read the published relations.")

@@ -34,7 +34,7 @@ def status(*, as_json: bool) -> None:
         output.print_json("index status", {"indexes": [asdict(one) for one in found]})
         return
     if not found:
-        click.echo("No source wants an index.")
+        output.say("No source wants an index.")
         return
     output.print_table(
         ("source", "index on", "present", "owner", "rows, about", "table"),
@@ -53,7 +53,7 @@ def status(*, as_json: bool) -> None:
         optional=("owner",),
     )
     if any(not one.present for one in found):
-        click.echo("Run `ledgerviews index install`: refreshes are exact without it, and slower.", err=True)
+        output.say("Run `ledgerviews index install`: refreshes are exact without it, and slower.", err=True)
 
 
 @index.command(epilog="Example: ledgerviews index install --yes --lock-timeout 10min")
@@ -71,7 +71,7 @@ def install(*, yes: bool, lock_timeout: int | None) -> None:
     settings = options.settings(lock_timeout_ms=lock_timeout)
     missing = [one for one in indexes.wanted(settings) if not one.present]
     if not missing:
-        click.echo("No index is missing.")
+        output.say("No index is missing.")
         return
     for one in missing:
         indexes.require_possible(one)
@@ -79,16 +79,16 @@ def install(*, yes: bool, lock_timeout: int | None) -> None:
     for one in missing:
         with output.terminated_as_interrupted(), output.progress("index") as progress:
             indexes.install(settings, one, progress=progress)
-        click.echo(f"{one.source} has an index on ({', '.join(one.columns)}).")
+        output.say(f"{one.source} has an index on ({', '.join(one.columns)}).")
 
 
 def _ask(missing: Sequence[WantedIndex], *, yes: bool) -> None:
     """Say what is going to be done; go on only with consent."""
     for one in missing:
-        table = f"{one.source}: about {output.count(one.rows)} rows, {output.size(one.table_bytes)}"
+        table = f"{one.source}: about {output.rows(one.rows)}, {output.size(one.table_bytes)}"
         size = f"the index on ({', '.join(one.columns)}) takes about {output.size(one.index_bytes)}"
-        click.echo(f"{table}; {size}.", err=True)
-        for statement in () if yes else one.statements:  # else each is told as it is begun
+        output.say(f"{table}; {size}.", err=True)
+        for statement in one.statements:
             click.echo(f"  {statement};", err=True)
     if yes:
         return

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import signal
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 from unicodedata import combining, east_asian_width
 
 import click
@@ -20,6 +22,73 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 JSON_VERSION = 1
+# A command in backticks is one word: what is copied from the terminal must be what was meant.
+_WORD = re.compile(r"(\s*)((?:`[^`]*`|\S)+)")
+_LABEL = re.compile(r" {2,}\S+ {2,}| *")
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print text for people: wrapped at words on a terminal, and as it is elsewhere."""
+    click.echo(_fitted(text, sys.stderr if err else sys.stdout), err=err)
+
+
+def wrapping(stream: TextIO) -> TextIO:
+    """The stream for what others write to it, a whole message at a time: wrapped as by ``say``."""
+    return cast("TextIO", _Wrapping(stream))
+
+
+class _Wrapping:
+    """The part of a text stream that click and logging use."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(_fitted(text, self._stream))
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+
+def _fitted(text: str, stream: TextIO) -> str:
+    if not stream.isatty():
+        return text
+    return "\n".join(wrapped(line, _columns(stream)) for line in text.split("\n"))
+
+
+def _columns(stream: TextIO) -> int:
+    """How wide the terminal is that the stream goes to, which need not be that of standard output."""
+    try:
+        return int(os.environ.get("COLUMNS", "")) or 80
+    except ValueError:
+        pass
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
+
+
+def wrapped(line: str, width: int) -> str:
+    """A line broken between words, continued beneath where its text began.
+
+    What is longer than the width by itself, a name or a command, stays whole: the terminal folds it, and it
+    can be copied.
+    """
+    if _width(line) <= width:
+        return line
+    label = _LABEL.match(line)
+    indent = " " * (_width(label[0]) if label else 0)
+    lines, current = [], ""
+    for blank, word in _WORD.findall(line):
+        if current.strip() and _width(current + blank + word) > width:
+            lines.append(current)
+            current = indent + word
+        else:
+            current += blank + word
+    return "\n".join([*lines, current])
 
 
 def print_json(command: str, content: dict[str, Any]) -> None:
@@ -132,6 +201,11 @@ def _interrupt(_signal: int, _frame: object) -> NoReturn:
 def count(number: int | None) -> str:
     """A count for people: with thousands separators, or a dash."""
     return "-" if number is None else f"{number:,}"
+
+
+def rows(number: int) -> str:
+    """A number of rows for people."""
+    return f"{number:,} row{'' if number == 1 else 's'}"
 
 
 def size(number: int | None) -> str:

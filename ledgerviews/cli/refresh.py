@@ -90,7 +90,7 @@ def refresh(  # noqa: PLR0913 (the command's options)
         return
     print_relations(result.relations)
     schemas = ", ".join(sorted({relation.schema for relation in result.relations}))
-    click.echo(f"Run {result.run_id} {result.state} in {result.seconds:.2f} s (schema {schemas}).")
+    output.say(f"Run {result.run_id} {result.state} in {result.seconds:.2f} s (schema {schemas}).")
 
 
 def print_relations(relations: Sequence[RelationResult]) -> frozenset[str]:
@@ -129,9 +129,11 @@ def _dry_run(settings: Settings, request: Request, *, as_json: bool) -> None:
         )
         return
     for step in steps:
-        click.echo(f"{step.schema}.{step.name}: {_would(step)}")
-        click.echo(f"    because {step.reason}")
-    click.echo("Nothing was changed.")
+        output.say(f"{step.schema}.{step.name}: {_would(step)}")
+        output.say(f"    because {step.reason}")
+    if request.blocking and any(step.scope != "none" for step in steps):
+        output.say("Readers would wait until all of it is committed.")
+    output.say("Nothing was changed.")
 
 
 def _would(step: Step) -> str:

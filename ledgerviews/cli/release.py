@@ -29,7 +29,7 @@ def release(*, tables: tuple[str, ...], attempts: int, lock_timeout: int | None)
     settings = options.settings(lock_timeout_ms=lock_timeout)
     with output.terminated_as_interrupted():
         count = released.release(settings, tables, attempts=attempts)
-    click.echo(f"Released {', '.join(tables)}: {_objects(count)} taken off. Next: ledgerviews restore.")
+    output.say(f"Released {', '.join(tables)}: {_objects(count)} taken off. Next: ledgerviews restore.")
 
 
 @click.command(epilog="Example: ledgerviews restore")
@@ -44,7 +44,7 @@ def restore(*, lock_timeout: int | None) -> None:
 
     with output.terminated_as_interrupted():
         count = released.restore(options.settings(lock_timeout_ms=lock_timeout))
-    click.echo(f"Restored: {_objects(count)} put back." if count else "Nothing is released.")
+    output.say(f"Restored: {_objects(count)} put back." if count else "Nothing is released.")
 
 
 def _objects(count: int) -> str:

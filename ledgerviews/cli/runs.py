@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import click
 
 from ledgerviews.cli import options, output
 from ledgerviews.cli.refresh import print_relations
+from ledgerviews.errors import row_in_words
 
 if TYPE_CHECKING:
     from ledgerviews.refresh.log import LoggedRun
@@ -50,7 +50,7 @@ def runs(*, run_id: int | None, limit: int, as_json: bool) -> None:
 
 def _print_all(found: tuple[LoggedRun, ...]) -> None:
     if not found:
-        click.echo("No run is in the log.")
+        output.say("No run is in the log.")
         return
     left_out = output.print_table(
         (
@@ -87,7 +87,7 @@ def _print_all(found: tuple[LoggedRun, ...]) -> None:
     )
     wrong = next((run.run_id for run in found if run.error or run.drift), None)
     if "what went wrong" in left_out and wrong is not None:
-        click.echo(f"What went wrong in run {wrong}: `ledgerviews runs {wrong}`.", err=True)
+        output.say(f"What went wrong in run {wrong}: `ledgerviews runs {wrong}`.", err=True)
 
 
 def _wrong(run: LoggedRun) -> str:
@@ -99,32 +99,33 @@ def _wrong(run: LoggedRun) -> str:
 
 def _print_one(run: RunResult) -> None:
     asked = ", ".join(run.requested) if run.requested else "all"
-    click.echo(f"Run {run.run_id}: {run.state}")
-    click.echo(f"  mode      {run.mode} ({asked})")
-    click.echo(
+    output.say(f"Run {run.run_id}: {run.state}")
+    output.say(f"  mode      {run.mode} ({asked})")
+    output.say(
         f"  by        {run.requested_by}{f' ({run.application_name})' if run.application_name else ''}"
     )
-    click.echo(f"  begun     {output.moment(run.started_at)}")
-    click.echo(f"  seconds   {output.seconds(run.seconds)}{_scrubbed(run)}")
+    output.say(f"  begun     {output.moment(run.started_at)}")
+    output.say(f"  seconds   {output.seconds(run.seconds)}{_scrubbed(run)}")
     if run.error:
-        click.echo(f"  error     {run.error}")
+        output.say(f"  error     {run.error}")
     if run.failed_relation:
-        click.echo(f"  at        {run.failed_relation}")
+        output.say(f"  at        {run.failed_relation}")
     if run.drift:
-        click.echo(f"  drift     {run.drift}")
+        output.say(f"  drift     {run.drift}")
     if run.relations:
         click.echo("")
         if "why" in print_relations(run.relations):
             click.echo("")
             for relation in run.relations:
-                click.echo(f"{relation.schema}.{relation.name}: {relation.reason or '-'}")
+                output.say(f"{relation.schema}.{relation.name}: {relation.reason or '-'}")
     for check in run.checks:
-        click.echo(
+        output.say(
             f"\n{check.schema}.{check.relation}, check {check.check} ({check.severity}): "
             f"{check.failed_rows:,} row{' fails' if check.failed_rows == 1 else 's fail'}"
+            f"{f', the first {len(check.sample)}:' if len(check.sample) < check.failed_rows else ':'}"
         )
         for row in check.sample:
-            click.echo(f"  {json.dumps(row, ensure_ascii=False)}")
+            output.say(f"  {row_in_words(row)}")
 
 
 def _scrubbed(run: RunResult) -> str:

@@ -63,18 +63,23 @@ def status(*, as_json: bool) -> int:
     if state.last_run is not None:
         run = state.last_run
         error = f": {run.error}" if run.error else ""
-        click.echo(f"Last run: {run.run_id}, {run.state}, begun {output.moment(run.started_at)}{error}")
+        output.say(f"Last run: {run.run_id}, {run.state}, begun {output.moment(run.started_at)}{error}")
         scrubbed = [relation.scrubbed_at for relation in state.relations if relation.scrubbed_at]
-        click.echo(
+        output.say(
             f"Last verified: all {output.moment(state.verified_at)}; "
             f"a day (scrub) {output.moment(max(scrubbed, default=None))}"
         )
     if state.drift is not None:
-        click.echo(f"Drift: run {state.drift.run_id}, {output.moment(state.drift.at)}: {state.drift.text}")
+        output.say(f"Drift: run {state.drift.run_id}, {output.moment(state.drift.at)}: {state.drift.text}")
+        output.say(
+            "Run `ledgerviews verify`: it recomputes that as a whole, and compares all"
+            f" (`ledgerviews runs {state.drift.run_id}` keeps what was found).",
+            err=True,
+        )
     if state.problem:
-        click.echo(f"{state.problem}\n  {state.hint}", err=True)
+        output.say(f"{state.problem}\n  {state.hint}", err=True)
     for advice in state.advice:
-        click.echo(advice, err=True)
+        output.say(advice, err=True)
     for note in state.notes:
-        click.echo(note, err=True)
+        output.say(note, err=True)
     return EXIT_OK if state.current else EXIT_DRIFT

@@ -39,6 +39,9 @@ def status(*, as_json: bool) -> None:
         content = [{**asdict(source), "mend": source.mend} for source in found]
         output.print_json("tracking status", {"sources": content})
         return
+    if not found:
+        output.say("There is no source to track: nothing that is installed is computed by day.")
+        return
     output.print_table(
         ("source", "tracking", "owner", "problem"),
         [
@@ -53,9 +56,9 @@ def status(*, as_json: bool) -> None:
     )
     for source in found:
         if source.mend:
-            click.echo(f"{source.source}: {source.problem}. {source.mend}", err=True)
+            output.say(f"{source.source}: {source.problem}. {source.mend}", err=True)
         elif source.doubt:
-            click.echo(f"{source.source}: {source.doubt}, so the next refresh recomputes all.", err=True)
+            output.say(f"{source.source}: {source.doubt}, so the next refresh recomputes all.", err=True)
 
 
 @tracking.command(epilog="Example: ledgerviews tracking install --mode every-write public.orders")
@@ -94,11 +97,11 @@ def _change(names: tuple[str, ...], wanted: str, attempts: int) -> None:
         )
     said = "not tracked (each refresh scans it)" if wanted == "none" else f"tracked: {wanted}"
     for source in changed:
-        click.echo(f"{source.source} is now {said}.")
+        output.say(f"{source.source} is now {said}.")
     for source in same:
-        click.echo(f"{source.source} is {said}, as before.")
+        output.say(f"{source.source} is {said}, as before.")
     for source in beside:
-        click.echo(
+        output.say(
             f"{source.source} is scanned all the same, as its parent is: `ledgerviews tracking install`,"
             " without a name, puts triggers on both.",
             err=True,

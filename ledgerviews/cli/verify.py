@@ -53,5 +53,5 @@ def verify(
         output.print_json("verify", {"rows": rows, **asdict(result)})
         return
     total = len(result.relations)
-    counted = f"{rows:,} row{'' if rows == 1 else 's'} of {total} relation{'' if total == 1 else 's'}"
-    click.echo(f"{counted} compared, all equal (run {result.run_id}, {result.seconds:.2f} s).")
+    counted = f"{output.rows(rows)} of {total} relation{'' if total == 1 else 's'}"
+    output.say(f"{counted} compared, all equal (run {result.run_id}, {result.seconds:.2f} s).")

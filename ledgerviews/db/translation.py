@@ -17,6 +17,7 @@ from ledgerviews.errors import (
     InterruptedRunError,
     LedgerviewsError,
     LockedError,
+    SessionEndedError,
     UnreachableError,
 )
 from ledgerviews.queries import query
@@ -33,6 +34,8 @@ _LACKING = {
     "permission denied for database (.+)": "Have its owner run GRANT CREATE ON DATABASE {0} {me}.",
     "permission denied for schema (.+)": "Have its owner run GRANT USAGE, CREATE ON SCHEMA {0} {me}; USAGE is"
     " enough to read.",
+    "permission denied for (?:table|view|materialized view) (.+)": "Connect as the owner of {0}, or have it"
+    " run GRANT SELECT ON {0} {me}; of ours `ledgerviews status` says all that is missing.",
     "must be owner of (.+)": "Connect as the owner of {0}, or have it granted {me}: GRANT the owner's role.",
     'must be able to SET ROLE "(.+)"': "Run GRANT {0} {me}, or declare another owner.",
     'must be member of role "(.+)"': "Run GRANT {0} {me}, or declare another owner.",
@@ -40,6 +43,8 @@ _LACKING = {
 """What gives a right, by what PostgreSQL says where it lacks."""
 _BROKEN = ("08", "25P03", "25P04", "28", "57P")
 """Classes of SQLSTATE that say that there is no connection, or none any more."""
+_ENDED = {"25P03", "25P04", "57P01", "57P02", "57P04", "57P05"}
+"""Of these, those with which the server ends a session that stood."""
 
 
 @contextmanager
@@ -71,12 +76,12 @@ def translate(
     if diag.sqlstate == _UNFIT:
         return DatabaseError(message, hint="\n  ".join(line for part in parts for line in part.splitlines()))
     if error := _refused(exc, message, hint, target):
-        return _named(error, connection) if isinstance(exc, pg.LockNotAvailable) and hint is None else error
+        return _named(error, connection) if isinstance(exc, pg.LockNotAvailable) else error
     if diag.sqlstate is None and not isinstance(exc, psycopg.OperationalError):
         return DatabaseError(message)  # the driver's own refusal; no server was asked
     if diag.sqlstate is None or diag.sqlstate.startswith(_BROKEN):
-        cause = _connection_cause(exc)
-        return UnreachableError(f"Cannot reach {target}: {cause}", hint=_connection_hint(exc))
+        lost = diag.sqlstate is None and connection is not None and connection.closed
+        return _ended(exc, target) if lost or diag.sqlstate in _ENDED else _unreachable(exc, target)
     return DatabaseError(f"{message} (SQLSTATE {diag.sqlstate})", hint=hint)
 
 
@@ -137,7 +142,9 @@ def _named(error: LedgerviewsError, connection: psycopg.Connection | None) -> Le
         return error
     holders = "; ".join(f"{relation} is locked by {session_in_words(*row)}" for relation, *row in rows)
     mends = dict.fromkeys(mend for *_, gid in rows if (mend := end_of_prepared(gid)))
-    return LockedError(f"{error.message}: {holders}.", hint=" ".join([*mends, error.hint or ""]).strip())
+    return LockedError(
+        f"{error.message.rstrip('.')}: {holders}.", hint=" ".join([*mends, error.hint or ""]).strip()
+    )
 
 
 def _ours(connection: psycopg.Connection) -> list[int]:
@@ -192,6 +199,23 @@ def _cancelled(message: str) -> LedgerviewsError:
             hint="Raise --statement-timeout, or LEDGERVIEWS_STATEMENT_TIMEOUT (0 is no limit).",
         )
     return InterruptedRunError("Cancelled; the transaction was rolled back.")
+
+
+def _ended(exc: psycopg.Error, target: str) -> SessionEndedError:
+    """A connection that stood, and is gone: no setting is wrong."""
+    by_server = exc.diag.sqlstate is not None
+    what = f"The session on {target} was ended" if by_server else f"The connection to {target} was lost"
+    cause = exc.diag.message_primary or _connection_cause(exc)
+    return SessionEndedError(
+        f"{what}: {cause.rstrip('.')}.",
+        hint="What it had not committed is undone. Run the command again, once the server runs.",
+        by_server=by_server,
+    )
+
+
+def _unreachable(exc: psycopg.Error, target: str) -> UnreachableError:
+    """No connection was made."""
+    return UnreachableError(f"Cannot reach {target}: {_connection_cause(exc)}", hint=_connection_hint(exc))
 
 
 def _connection_cause(exc: psycopg.Error) -> str:

@@ -15,10 +15,11 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from ledgerviews import db
-from ledgerviews.errors import DatabaseError, UsageError
+from ledgerviews.errors import DatabaseError, UnreachableError, UsageError
 from ledgerviews.queries import query
 
 from . import engine
+from .rights import Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +117,7 @@ def install(settings: Settings, schedule: str, *, cron_database: str | None = No
 
 def read(settings: Settings, *, cron_database: str | None = None) -> Cron:
     """Our jobs for the database, as far as this role sees them."""
-    with _door(settings, cron_database) as door:
+    with _door(settings, cron_database, task=Task.LOOK) as door:
         return Cron(database=door.connection.info.dbname, version=door.version, jobs=door.jobs())
 
 
@@ -158,9 +159,9 @@ def _refused(door: _Door, schedule: str) -> UsageError:
 
 
 @contextmanager
-def _door(settings: Settings, cron_database: str | None) -> Iterator[_Door]:
+def _door(settings: Settings, cron_database: str | None, *, task: Task = Task.REFRESH) -> Iterator[_Door]:
     """The way to pg_cron, or a DatabaseError that says what is missing."""
-    with engine.session(settings) as connection:
+    with engine.session(settings, task=task) as connection:
         ours = connection.info.dbname
         version, available, readable, found = connection.execute(query("cron_here")).fetchall()[0]
     if version is None and cron_database is None:
@@ -186,7 +187,10 @@ def _door(settings: Settings, cron_database: str | None) -> Iterator[_Door]:
         target = replace(
             settings, database_url=make_conninfo(db.conninfo(settings.database_url), dbname=name)
         )
-    with closing(db.connect(target)) as connection, db.translated(target=db.describe_target(target)):
+    with (
+        closing(_connected(target, settings)) as connection,
+        db.translated(target=db.describe_target(target)),
+    ):
         version = connection.execute(query("cron_here")).fetchall()[0][0]
         if version is None:
             raise DatabaseError(
@@ -211,6 +215,20 @@ def _door(settings: Settings, cron_database: str | None) -> Iterator[_Door]:
                     else ", and GRANT EXECUTE ON FUNCTION cron.schedule_in_database TO it."
                 ),
             ) from exc
+
+
+def _connected(target: Settings, settings: Settings) -> psycopg.Connection:
+    """A connection to the database of pg_cron; whoever named it is told so where there is none."""
+    try:
+        return db.connect(target)
+    except UnreachableError as exc:
+        # Ours was reached before, by the same URL but for the name.
+        if target is not settings and "does not exist" in exc.message:
+            exc.hint = (
+                "Check the name: --cron-database, else LEDGERVIEWS_CRON_DATABASE, else the server's setting"
+                " cron.database_name."
+            )
+        raise
 
 
 def _number(version: str) -> tuple[int, int]:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import re
+import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from ledgerviews import db
-from ledgerviews.errors import DatabaseError, InterruptedRunError, LockedError, RowsError, UsageError
+from ledgerviews.errors import (
+    CheckError,
+    DatabaseError,
+    InterruptedRunError,
+    LedgerviewsError,
+    LockedError,
+    RowsError,
+    SessionEndedError,
+    UsageError,
+    row_in_words,
+)
 from ledgerviews.queries import query
 
+from . import rights
 from .preflight import CREATE_AGAIN, require_current, require_readable
+from .rights import Task
 from .waiting import lock_holder, tell_of_the_queue, watched
 
 if TYPE_CHECKING:
@@ -22,7 +36,8 @@ if TYPE_CHECKING:
 
 # How the engine begins to tell that the lock of refreshes is held, by whomever.
 ANOTHER = "Another refresh is running"
-_GRANTS = "Refresh as the owner, or have it run `ledgerviews grant refresher ROLE`, again after each upgrade."
+_UNKNOWN = " is no published materialized view"
+_CHECK = re.compile(r"Check .+ fails for \d+ rows?, the first: ")
 _CALL = "CALL ledgerviews.refresh(%s::text[], %s::text, %s::boolean, %s::boolean, %s::boolean)"
 
 
@@ -44,28 +59,26 @@ def session(
     progress: Callable[[str], None] | None = None,
     reading: bool = False,
     wait: bool = True,
+    task: Task = Task.REFRESH,
 ) -> Iterator[psycopg.Connection]:
     """A connection to a database that is at this package's revision, with the time-outs of the settings.
 
-    For ``reading`` the engine's version is enough, so that the log can be read while a migration is pending.
-    What is asked here waits a moment for a lock where nothing is set, and no longer without ``wait``.
+    Of a right that lacks it says what gives it for the ``task``. For ``reading`` the engine's version is
+    enough, so that the log can be read while a migration is pending. What is asked here waits a moment for a
+    lock where nothing is set, and no longer without ``wait``.
     """
     with (
         closing(db.connect(settings)) as connection,
         db.translated(target=db.describe_target(settings), connection=connection),
+        rights.told(connection, settings, task),
     ):
-        try:
-            with db.asking(connection, settings, wait=wait):
-                (require_readable if reading else require_current)(connection, settings)
-        except psycopg.errors.InsufficientPrivilege as exc:
-            raise DatabaseError(
-                f"{exc.diag.message_primary} ({db.describe_target(settings)}).",
-                hint=f"{_GRANTS} To read only, USAGE on the schema ledgerviews and SELECT on what it holds"
-                " are enough.",
-            ) from exc
+        with db.asking(connection, settings, wait=wait):
+            (require_readable if reading else require_current)(connection, settings)
         if progress is not None:
             connection.execute("SET client_min_messages = notice")
-            connection.add_notice_handler(lambda diag: progress(_told(diag)))
+            connection.add_notice_handler(
+                lambda diag: None if _of_a_check(diag) else progress(_told(diag)),
+            )
         yield connection
 
 
@@ -74,7 +87,8 @@ def call(
 ) -> int:
     """Call the procedure, and give the run's number; its errors are translated, their rows put in order.
 
-    ``progress`` gets a line where it has to wait for somebody.
+    ``progress`` gets a line where it has to wait for somebody. What checks warn of is in the log where it
+    succeeds, and is told from there, once.
     """
     values = [
         list(arguments.relations) if arguments.relations is not None else None,
@@ -83,13 +97,23 @@ def call(
         arguments.wait,
         arguments.scrub,
     ]
+    warned: list[str] = []
+    connection.add_notice_handler(lambda diag: warned.append(_told(diag)) if _of_a_check(diag) else None)
+    pid, begun = connection.info.backend_pid, time.monotonic()
     try:
         with watched(settings, connection, progress):
             if arguments.wait:
                 tell_of_the_queue(connection, progress)
             rows = connection.execute(_CALL, values).fetchall()
     except psycopg.Error as exc:
-        raise explained(connection, settings, exc) from exc
+        task = Task.VERIFY if arguments.mode == "verify" else Task.REFRESH
+        error = explained(connection, settings, exc, task=task)
+        if not isinstance(error, CheckError):  # which tells the checks that only warn, too
+            for line in warned:
+                progress(line)
+        if isinstance(error, SessionEndedError):
+            error.hint = _left(settings, error, arguments.mode, pid=pid, seconds=time.monotonic() - begun)
+        raise error from exc
     except KeyboardInterrupt:
         raise InterruptedRunError(
             "Interrupted: cancelled on the server, everything was rolled back."
@@ -98,26 +122,69 @@ def call(
     return run_id
 
 
-def explained(connection: psycopg.Connection, settings: Settings, exc: psycopg.Error) -> Exception:
-    """One of our errors for an error of the engine."""
+def _left(settings: Settings, error: SessionEndedError, mode: str, *, pid: int, seconds: float) -> str:
+    """What a run whose session is gone left behind, as the log tells it, and what to run next."""
+    command = "verify" if mode == "verify" else "refresh"
+    again = f"Run `ledgerviews {command}` again"
+    try:
+        with closing(db.connect(settings)) as connection:
+            rows = connection.execute(query("run_of_session"), {"pid": pid, "seconds": seconds}).fetchall()
+    except (LedgerviewsError, psycopg.Error):
+        return (
+            f"Nothing was published by it, unless its commit came first. {again} once the server runs;"
+            " `ledgerviews runs` shows what became of this one."
+        )
+    if not rows:
+        return f"Nothing was published by it. {again}."
+    run_id, state, lives = rows[0]
+    if state == "succeeded":
+        # The publication is committed before the scrub begins.
+        cut = "" if mode == "verify" else ", and only its scrub was cut off"
+        return f"Run {run_id} had succeeded before{cut}: `ledgerviews runs {run_id}` shows it."
+    if lives and not error.by_server:
+        return (
+            f"Run {run_id} may be going on there (process {pid}): `ledgerviews runs` shows what became of it."
+            f" {again} if it failed."
+        )
+    return f"Nothing of run {run_id} was published. {again}; `ledgerviews runs` shows what became of each."
+
+
+def explained(
+    connection: psycopg.Connection, settings: Settings, exc: psycopg.Error, *, task: Task = Task.REFRESH
+) -> Exception:
+    """One of our errors for an error of the engine, met in a task."""
     message, hint = exc.diag.message_primary or str(exc), exc.diag.message_hint
     match exc:
         case psycopg.errors.UndefinedTable() if message.startswith("Installed by a migration, but no longer"):
             return UsageError(message, hint=CREATE_AGAIN)
+        case psycopg.errors.UndefinedTable() if plain := _plain_view(connection, message):
+            return UsageError(plain, hint=hint)
         case psycopg.errors.UndefinedTable() if not message.startswith("Refreshing "):
             return UsageError(message, hint=hint)
         case psycopg.errors.InsufficientPrivilege():
             return DatabaseError(
-                f"{message} ({db.describe_target(settings)}).",
-                hint=hint or _GRANTS,
+                f"{message} ({db.describe_target(settings)}).", hint=hint or rights.mend(connection, task)
             )
         case _:
-            error = db.translate(exc, target=db.describe_target(settings), connection=connection)
+            # Who holds the lock of refreshes is told below, in other words.
+            named = None if message.startswith(ANOTHER) else connection
+            error = db.translate(exc, target=db.describe_target(settings), connection=named)
     if isinstance(error, RowsError) and not connection.closed:
         _put_in_order(connection, error)
     if isinstance(error, LockedError) and message.startswith(ANOTHER):
         return locked(connection, message, hint=error.hint)
     return error
+
+
+def _plain_view(connection: psycopg.Connection, message: str) -> str | None:
+    """That what the engine does not know as a materialized view is a plain one, if it is."""
+    name, found, _ = message.partition(_UNKNOWN)
+    if not found or not connection.execute(query("plain_view"), {"name": name}).fetchall():
+        return None
+    return (
+        f"{name} is a plain view: it is always as its sources are, and nothing of it is stored that could be"
+        " refreshed."
+    )
 
 
 def locked(connection: psycopg.Connection, message: str, *, hint: str | None) -> LockedError:
@@ -152,6 +219,24 @@ def _sorted(row: dict[str, object], order: dict[str, int]) -> dict[str, object]:
     if row and all(isinstance(value, dict) for value in row.values()) and row.keys() <= {"missing", "wrong"}:
         return {state: _sorted(inner, order) for state, inner in row.items() if isinstance(inner, dict)}
     return dict(sorted(row.items(), key=lambda item: order.get(item[0], len(order))))
+
+
+def warnings(connection: psycopg.Connection, found: Sequence[dict[str, Any]]) -> list[str]:
+    """A line on each check that only warns, with its first row as errors show it."""
+    error = CheckError("", found=found)
+    _put_in_order(connection, error)
+    return [
+        f"Warning: Check {one['check']} of {one['schema']}.{one['relation']} fails for"
+        f" {one['failed_rows']:,} row{'' if one['failed_rows'] == 1 else 's, the first'}:"
+        f" {row_in_words(one['sample'][0]) if one['sample'] else '-'}"
+        for one in error.found
+    ]
+
+
+def _of_a_check(diag: psycopg.errors.Diagnostic) -> bool:
+    """Whether the engine warns of a check's rows, which an error or the log tells, too."""
+    warned = diag.severity_nonlocalized == "WARNING"
+    return warned and _CHECK.match(diag.message_primary or "") is not None
 
 
 def _told(diag: psycopg.errors.Diagnostic) -> str:

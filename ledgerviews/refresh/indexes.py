@@ -16,6 +16,7 @@ from ledgerviews.errors import DatabaseError, InterruptedRunError, LedgerviewsEr
 from ledgerviews.queries import query
 
 from . import engine
+from .rights import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,7 +100,7 @@ class _Part:
 
 def wanted(settings: Settings) -> tuple[WantedIndex, ...]:
     """All of them, those that are there too."""
-    with engine.session(db.looking(settings)) as connection:
+    with engine.session(db.looking(settings), task=Task.LOOK) as connection:
         return tuple(one for one, _ in _wanted(connection))
 
 
@@ -121,6 +122,7 @@ def require_possible(index: WantedIndex) -> None:
 def install(settings: Settings, index: WantedIndex, *, progress: Callable[[str], None]) -> None:
     """Create a missing index CONCURRENTLY, of a partitioned table one partition after the other.
 
+    ``progress`` gets a line for each index; the statements are the caller's to show, before it asks.
     Neither readers nor writers wait. It waits itself for transactions that are older than it; a lock time-out
     in the settings ends that. An invalid index that a failed attempt left is dropped first.
 
@@ -144,7 +146,7 @@ def install(settings: Settings, index: WantedIndex, *, progress: Callable[[str],
             _build(settings, connection, part, progress)
         for part in reversed(parts):
             if (statement := part.attach(parts)) is not None:
-                progress(statement.as_string(connection))
+                progress(f"Attaching the index {part.schema}.{part.name}")
                 connection.execute(statement)
         still = [one for one, _ in _wanted(connection) if one.source == index.source and not one.present]
         if any(one.columns == index.columns for one in still):
@@ -205,7 +207,7 @@ def _build(
             return
         progress(f"Dropping the invalid index {part.schema}.{part.name} of an attempt that failed")
         connection.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(part.index))
-    progress(part.create().as_string(connection))
+    progress(f"Creating the index {part.schema}.{part.name}")
     _execute(settings, connection, part, progress)
 
 

@@ -9,6 +9,7 @@ from ledgerviews import db
 from ledgerviews.queries import query
 
 from . import engine, run
+from .rights import Task
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -55,12 +56,12 @@ class LoggedRun:
 
 def runs(settings: Settings, *, limit: int) -> tuple[LoggedRun, ...]:
     """The latest runs, newest first."""
-    with engine.session(db.looking(settings), reading=True) as connection:
+    with engine.session(db.looking(settings), reading=True, task=Task.LOOK) as connection:
         rows = connection.execute(query("runs"), {"most": limit}).fetchall()
     return tuple(LoggedRun(**dict(zip(LoggedRun.__dataclass_fields__, row, strict=True))) for row in rows)
 
 
 def one(settings: Settings, run_id: int) -> run.RunResult:
     """One run with its relations and failed checks; UsageError where the log has none of that number."""
-    with engine.session(db.looking(settings), reading=True) as connection:
+    with engine.session(db.looking(settings), reading=True, task=Task.LOOK) as connection:
         return run.read(connection, run_id)

@@ -10,6 +10,7 @@ from ledgerviews import db
 from ledgerviews.errors import DatabaseError, UsageError
 
 from . import engine
+from .rights import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,7 @@ def grant_read(settings: Settings, role: str, *, progress: Callable[[str], None]
 
 
 def _grant(settings: Settings, statement: str, role: str, progress: Callable[[str], None]) -> None:
-    with engine.session(db.looking(settings), progress=progress) as connection:
+    with engine.session(db.looking(settings), progress=progress, task=Task.OWN) as connection:
         try:
             connection.execute(statement.encode(), [role])
         except psycopg.errors.UndefinedObject as exc:

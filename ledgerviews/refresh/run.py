@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ledgerviews.errors import InterruptedRunError, UsageError
@@ -145,7 +145,7 @@ def refresh(settings: Settings, request: Request, *, progress: Callable[[str], N
     )
     with engine.session(settings, progress=progress, wait=request.wait) as connection:
         run_id = engine.call(connection, settings, arguments, progress=progress)
-        return _committed(connection, run_id, "the relations are refreshed")
+        return _committed(connection, run_id, "the relations are refreshed", progress)
 
 
 def verify(
@@ -160,7 +160,7 @@ def verify(
     arguments = engine.Call(relations=relations(settings, request), mode="verify", wait=wait, scrub=False)
     with engine.session(settings, progress=progress, wait=wait) as connection:
         run_id = engine.call(connection, settings, arguments, progress=progress)
-        return _committed(connection, run_id, "all is equal")
+        return _committed(connection, run_id, "all is equal", progress)
 
 
 def relations(settings: Settings, request: Request) -> list[str] | None:
@@ -187,11 +187,16 @@ def relations(settings: Settings, request: Request) -> list[str] | None:
     return chosen
 
 
-def _committed(connection: psycopg.Connection, run_id: int, outcome: str) -> RunResult:
+def _committed(
+    connection: psycopg.Connection, run_id: int, outcome: str, progress: Callable[[str], None]
+) -> RunResult:
     try:
-        return read(connection, run_id)
+        result = read(connection, run_id)
+        for line in engine.warnings(connection, [asdict(check) for check in result.checks]):
+            progress(line)
     except KeyboardInterrupt:
         raise InterruptedRunError(f"Interrupted when run {run_id} had been committed: {outcome}.") from None
+    return result
 
 
 def read(connection: psycopg.Connection, run_id: int) -> RunResult:

@@ -10,6 +10,7 @@ from ledgerviews.errors import DatabaseError, UsageError
 from ledgerviews.queries import query
 
 from . import engine
+from .rights import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,7 +84,7 @@ def read(connection: psycopg.Connection) -> tuple[Source, ...]:
 
 def sources(settings: Settings) -> tuple[Source, ...]:
     """All of them, by name, in a connection of its own."""
-    with engine.session(db.looking(settings), reading=True) as connection:
+    with engine.session(db.looking(settings), reading=True, task=Task.LOOK) as connection:
         return read(connection)
 
 
@@ -121,7 +122,7 @@ def track(
     DatabaseError where this role may not, before anything is done, and LockedError where a table was in use
     at each attempt; writers are never held up.
     """
-    with engine.session(db.looking(settings), progress=progress) as connection:
+    with engine.session(db.looking(settings), progress=progress, task=Task.OWN) as connection:
         all_of_them = chosen(read(connection), names)
         changed = [one for one in all_of_them if one.tracking != tracking or one.problem is not None]
         if tracking == "none":

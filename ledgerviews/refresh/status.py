@@ -13,7 +13,7 @@ from ledgerviews.catalog import load
 from ledgerviews.errors import DatabaseError, LockedError
 from ledgerviews.queries import query
 
-from . import sources
+from . import rights, sources
 from .preflight import RELEASING_ENGINE, drift, engine_version
 from .status_report import (
     ANOTHER_SCHEMA,
@@ -70,6 +70,7 @@ def status(settings: Settings, compared: Compared) -> Status:
     with (
         closing(db.connect(settings)) as connection,
         db.translated(target=db.describe_target(settings), connection=connection),
+        rights.told(connection, settings, rights.Task.LOOK),
     ):
         # One transaction, so nothing of this stays with a pooled session, and all comes from one moment.
         connection.read_only = True

@@ -98,7 +98,7 @@ class Status:
         sources: the tables that they are computed from by day.
         last_run: the latest run.
         verified_at: when all was last compared with a full recompute.
-        drift: what the scrub found the last time that it found anything.
+        drift: what the scrub found, until a run has recomputed it as a whole or verified it.
         differences: a line on each difference of code and database that is none of a relation.
         unknown: why definitions were not compared, where nothing else is wrong.
         problem: what keeps the database from being at the packaged revision.

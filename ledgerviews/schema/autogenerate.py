@@ -28,6 +28,7 @@ from .dropping import require_unread
 from .engine_look import in_words
 from .engine_versions import SCHEMA
 from .execute import SETTINGS, version_table
+from .execute import in_words as place_in_words
 from .freeze import literal
 from .frozen_operations import FrozenEngineOp, FrozenReplaceOp, FrozenTrackOp
 from .keys import located
@@ -90,7 +91,7 @@ def _compare(autogen_context: AutogenContext, upgrade_ops: ops.UpgradeOps, _sche
     if wanted is None:
         return
     run = _runner(autogen_context)
-    with _command_errors():
+    with _command_errors(autogen_context):
         found = compared(run, wanted, history=_history(run, autogen_context))
         places = {located(key, wanted.schema) for key in found.specs} | set(found.state.relations)
         early, late = _parted([one for one in upgrade_ops.ops if not _of_alembic_utils(one, places)])
@@ -235,11 +236,13 @@ def _runner(autogen_context: AutogenContext) -> Run:
 
 
 @contextmanager
-def _command_errors() -> Iterator[None]:
+def _command_errors(autogen_context: AutogenContext) -> Iterator[None]:
     """Whatever goes wrong is a line of Alembic's, not a traceback."""
     try:
         yield
     except LedgerviewsError as exc:
         raise CommandError(str(exc)) from exc
     except psycopg.Error as exc:
-        raise CommandError(str(error := db.translate(exc))) from error
+        assert autogen_context.connection is not None  # noqa: S101 (autogenerate is never offline)
+        target = place_in_words(autogen_context.connection.connection.driver_connection)
+        raise CommandError(str(error := db.translate(exc, target=target))) from error

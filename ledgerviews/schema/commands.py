@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from contextlib import closing, contextmanager, redirect_stdout
 from pathlib import Path
@@ -147,11 +148,22 @@ def _next(migrations: str) -> str | None:
 def progress(stream: TextIO) -> Iterator[None]:
     """Show Alembic's own line for each revision that runs, and what is warned of in it."""
     handler = logging.StreamHandler(stream)
+    handler.setFormatter(_Ends())
     handler.addFilter(
         lambda record: record.levelno >= logging.WARNING or record.getMessage().startswith("Running")
     )
     with _handled(RUNNING, handler):
         yield
+
+
+class _Ends(logging.Formatter):
+    """Names the end at which there is no revision, which Alembic leaves empty, as its commands do."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = super().format(record)
+        return re.sub(r"^(Running downgrade .+? -> )(?=,|$)", r"\1base", told).replace(
+            "Running upgrade  ->", "Running upgrade base ->", 1
+        )
 
 
 @contextmanager

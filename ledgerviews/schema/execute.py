@@ -67,7 +67,11 @@ def command_errors(operations: Operations) -> Iterator[None]:
 def _target(operations: Operations) -> str:
     if offline(operations):
         return "the database"
-    raw: Any = operations.get_bind().connection.driver_connection
+    return in_words(operations.get_bind().connection.driver_connection)
+
+
+def in_words(raw: Any) -> str:
+    """The database and role of a driver's connection, for messages."""
     return f"database {raw.info.dbname!r} as {raw.info.user!r}"
 
 

@@ -165,3 +165,12 @@ def test_a_closed_or_full_output_is_told(installed_url: str) -> None:
         assert done.returncode in codes, (redirect, done.stderr)
         assert b"Traceback" not in done.stderr
         assert b"Exception ignored" not in done.stderr
+
+
+def test_the_ends_of_a_migration_are_named(application_url: str, run_cli: pg.RunCli) -> None:
+    """The line of the first revision says `base` where there is none before it, on the way up and down."""
+    up = run_cli("db", "upgrade", "0001", url=application_url)
+    down = run_cli("db", "downgrade", "base", url=application_url)
+
+    assert up.stderr.startswith("Running upgrade base -> 0001, Install the engine")
+    assert down.stderr.startswith("Running downgrade 0001 -> base, Install the engine")

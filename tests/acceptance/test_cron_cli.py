@@ -193,3 +193,13 @@ def test_without_pg_cron(installed_url: str, run_cli: pg.RunCli) -> None:
         assert done.returncode == 1
         assert "shared_preload_libraries" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_database_of_pg_cron_that_there_is_not(installed_url: str, run_cli: pg.RunCli) -> None:
+    """The option and its variable are named, and not the URL, which reached ours."""
+    done = run_cli("cron", "status", "--cron-database", "nosuch", url=installed_url)
+
+    assert done.returncode == 3
+    assert 'database "nosuch" does not exist' in done.stderr
+    assert "--cron-database, else LEDGERVIEWS_CRON_DATABASE" in done.stderr
+    assert "LEDGERVIEWS_DATABASE_URL" not in done.stderr

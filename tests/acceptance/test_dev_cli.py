@@ -62,6 +62,18 @@ def test_the_steps_of_the_demonstration(run_cli: RunCli, cwd: Path) -> None:
     assert run_cli("dev", "status", cwd=cwd).returncode == 3
 
 
+def test_the_next_steps_find_a_folder_that_was_named(run_cli: RunCli, cwd: Path) -> None:
+    """`dev psql` is told with --dir where the server is elsewhere than it would look, and without it else."""
+    elsewhere = run_cli("dev", "start", "--dir", "my server", cwd=cwd)
+    psql = run_cli("dev", "psql", "--dir", f"{cwd}/my server", "--", "-XAtc", "SELECT 1", cwd=cwd)
+    run_cli("dev", "remove", "--dir", "my server", cwd=cwd)
+    here = run_cli("dev", "start", "--dir", ".ledgerviews", cwd=cwd)
+
+    assert elsewhere.stderr.endswith(f"\n  ledgerviews dev psql --dir '{cwd}/my server'\n")
+    assert psql.stdout == "1\n"
+    assert here.stderr.endswith("\n  ledgerviews dev psql\n")
+
+
 def test_a_day_with_the_server(run_cli: RunCli, cwd: Path, connect: Connect) -> None:
     """Start, look, start again, stop, remove: each says what is, results on stdout and the rest on stderr."""
     before = run_cli("dev", "status", cwd=cwd)

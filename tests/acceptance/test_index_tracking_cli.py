@@ -81,6 +81,7 @@ def test_a_person_is_asked(
 
     assert process.returncode == code, errors
     assert b"Create? [y/N]" in errors
+    assert errors.count(b"CREATE INDEX") == 1
     assert connect(installed_url).execute(VALID).fetchall() == valid
 
 
@@ -257,7 +258,10 @@ def test_tracking_gives_way_to_writers(installed_url: str, connect: Connect, run
         done = run_cli("tracking", "remove", "--attempts", "2", url=installed_url)
 
     assert done.returncode == 5
-    assert "public.suggestion_events was in use at each of 2 attempts" in done.stderr
+    assert (
+        "public.suggestion_events was in use at each of 2 attempts to take the triggers off: " in done.stderr
+    )
+    assert "public.suggestion_events is locked by process " in done.stderr
     assert "pg_stat_activity" in done.stderr
     assert connect(installed_url).execute(TRIGGERS).fetchall() == [
         ("suggestion_events", 3, True),
@@ -295,3 +299,16 @@ def test_tracking_and_indexes_need_the_owner(
     assert "Only a role with the rights of postgres may change the triggers" in tracking.stderr
     assert "Only the owner of public.suggestion_feedback, postgres," in index.stderr
     assert connection.execute(TRIGGERS).fetchall() != []
+
+
+def test_where_nothing_is_computed_by_day_no_table_is_shown(
+    installed_url: str, connect: Connect, run_cli: pg.RunCli
+) -> None:
+    """A sentence says so; the JSON has an empty list."""
+    connect(installed_url).execute("DELETE FROM ledgerviews.source")
+
+    shown = run_cli("tracking", "status", url=installed_url)
+    as_json = run_cli("tracking", "status", "--json", url=installed_url)
+
+    assert shown.stdout == "There is no source to track: nothing that is installed is computed by day.\n"
+    assert json.loads(as_json.stdout)["sources"] == []

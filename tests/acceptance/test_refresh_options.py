@@ -216,6 +216,7 @@ def test_a_check_that_fails_shows_its_rows(
         ("only_warned", 1),
     ]
     assert as_json["error"]["checks"][0]["sample"][0]["events"] == 13
+    assert done.stderr.count("only_warned") == 1
     assert "few_events (error): 1 row" in logged.stdout
     assert filled.execute("SELECT events FROM public.mart_suggestions_daily").fetchall() == [(12,)]
 
@@ -229,8 +230,55 @@ def test_a_check_that_only_warns(filled: psycopg.Connection, installed_url: str,
 
     result = json.loads(done.stdout)
     assert done.returncode == 0
-    assert "Warning: Check only_warned of public.mart_suggestions_daily fails for 1 row" in done.stderr
+    assert (
+        "Warning: Check only_warned of public.mart_suggestions_daily fails for 1 row:"
+        " created_date=2025-11-04, mode=auto, model_id=heuristic@v1, events=" in done.stderr
+    )
+    assert done.stderr.count("only_warned") == 1
     assert [(check["check"], check["severity"]) for check in result["checks"]] == [("only_warned", "warn")]
+
+
+def test_a_plain_view_is_told_to_be_one(
+    filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
+) -> None:
+    """It is published, and nothing of it is stored: exit code 2 with what can be refreshed."""
+    for name in ("stg_suggestion_events", "public.stg_suggestion_events"):
+        for option in ((), ("--dry-run",)):
+            done = run_cli("refresh", *option, name, url=installed_url)
+
+            assert done.returncode == 2
+            assert (
+                f"ledgerviews: {name} is a plain view: it is always as its sources are, and nothing of it is"
+                " stored that could be refreshed.\n  Published here: public.mart_suggestions_daily,"
+                in done.stderr
+            )
+
+
+def test_a_dry_run_says_that_readers_would_wait(
+    filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
+) -> None:
+    """Of a blocking refresh that recomputes something, and of no other."""
+    blocking = run_cli("refresh", "--dry-run", "--blocking", url=installed_url)
+    full = run_cli("refresh", "--dry-run", "--full", url=installed_url)
+
+    said = "Readers would wait until all of it is committed."
+    assert blocking.stdout.endswith(f"\n{said}\nNothing was changed.\n")
+    assert said not in full.stdout
+
+
+def test_the_log_says_of_how_many_rows_it_shows_the_first(
+    filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
+) -> None:
+    """`runs RUN_ID` shows rows as errors do, and how many of all that fail."""
+    filled.execute(
+        "INSERT INTO ledgerviews.run_check"
+        " (run_id, schema_name, relation_name, check_name, severity, failed_rows, sample)"
+        """ VALUES (1, 'public', 'm', 'few', 'warn', 37, '[{"n": 1}, {"n": null}]')"""
+    )
+
+    shown = run_cli("runs", "1", url=installed_url).stdout
+
+    assert shown.endswith("\npublic.m, check few (warn): 37 rows fail, the first 2:\n  n=1\n  n=NULL\n")
 
 
 def test_verify_says_that_all_is_equal(
@@ -275,6 +323,35 @@ def test_verify_tells_the_rows_that_differ(
     assert "The next refresh recomputes these relations as a whole" in done.stderr
     assert as_json["error"]["differences"][0]["relation"] == "mart_suggestions_daily"
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("mend", "gone"),
+    [
+        ("CALL ledgerviews.refresh('public.mart_suggestions_feedback_daily')", False),
+        ("CALL ledgerviews.refresh(mode => 'full')", True),
+        ("CALL ledgerviews.refresh('public.mart_suggestions_daily', mode => 'verify')", True),
+        ("DELETE FROM ledgerviews.relation WHERE relation_name = 'mart_suggestions_daily'", True),
+    ],
+)
+def test_drift_is_shown_while_it_stands(
+    filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli, mend: str, *, gone: bool
+) -> None:
+    """Not once a run recomputed that relation as a whole or verified it, or it is dropped; `runs` has it."""
+    filled.execute(
+        "UPDATE ledgerviews.run SET drift ="
+        " 'public.other, days 2025-01-01 to 2025-01-01: 1 rows differ from the sources, the first: {};"
+        " public.mart_suggestions_daily, days 2025-11-04 to 2025-11-04: 1 rows differ'"
+    )
+    before = run_cli("status", url=installed_url)
+    filled.execute(mend.encode())
+    after = run_cli("status", url=installed_url)
+
+    assert "Drift: run 1, " in before.stdout
+    assert ("Drift" in after.stdout) == (not gone)
+    assert "Run `ledgerviews verify`: it recomputes that as a whole" in before.stderr
+    assert ("ledgerviews verify" in after.stderr) == (not gone)
+    assert "  drift     public.other, days" in run_cli("runs", "1", url=installed_url).stdout
 
 
 def test_the_scrub_warns_of_drift(filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli) -> None:

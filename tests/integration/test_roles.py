@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -121,8 +122,90 @@ def test_a_role_without_grants_is_told_of_the_refresher_s(roles: Roles, run_cli:
     done = run_cli("refresh", url=roles.urls["stranger"])
 
     assert done.returncode == 1
-    assert "`ledgerviews grant refresher ROLE`" in done.stderr
+    assert f"`ledgerviews grant refresher {roles.names['stranger']}`" in done.stderr
+    assert f"the owner of the schema ledgerviews ({roles.names['owner']})" in done.stderr
     assert "CREATE" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("status",), ("runs",), ("index", "status"), ("tracking", "status"), ("cron", "status")]
+)
+def test_a_role_that_only_looks_is_told_all_that_it_takes_at_once(
+    roles: Roles, run_cli: pg.RunCli, words: tuple[str, ...]
+) -> None:
+    """The statements and the command in the hint, run by the owner, are enough for `status` and the like."""
+    name = roles.names["stranger"]
+
+    refused = run_cli(*words, url=roles.urls["stranger"])
+    hint = refused.stderr.splitlines()[-1]
+    statements = re.findall(rf"GRANT [^;]* TO {name}(?=;)", hint)
+
+    assert refused.returncode == 1
+    assert "Refresh as the owner" not in refused.stderr
+    assert len(statements) == 2
+    assert f"`ledgerviews grant reader {name}`" in hint
+    with closing(psycopg.connect(roles.urls["owner"], autocommit=True)) as owner:
+        for statement in statements:
+            owner.execute(statement.encode())
+    assert run_cli("grant", "reader", name, url=roles.urls["owner"]).returncode == 0
+    assert run_cli("refresh", url=roles.urls["owner"]).returncode == 0
+    done = run_cli(*words, url=roles.urls["stranger"])
+    assert done.returncode == 0 or "pg_cron" in done.stderr, done.stderr
+
+
+def test_a_grant_by_a_stranger_names_the_owner(roles: Roles, run_cli: pg.RunCli) -> None:
+    """It is the owner who grants; nobody is told to refresh."""
+    done = run_cli("grant", "reader", roles.names["reader"], url=roles.urls["stranger"])
+
+    assert done.returncode == 1
+    assert done.stderr.endswith(
+        f"  Run it as the owner of the schema ledgerviews ({roles.names['owner']}),"
+        " or as a member of that role.\n"
+    )
+
+
+def test_a_refresher_who_verifies_is_told_what_else_to_grant(refreshing: Roles, run_cli: pg.RunCli) -> None:
+    """Of a mart that is not computed by day: the GRANT SELECT on all that it reads, and then it verifies."""
+    if not refreshing.maintain:
+        pytest.skip("before PostgreSQL 17 a refresher is a member of the owner")
+    name = refreshing.names["refresher"]
+    with closing(psycopg.connect(refreshing.urls["owner"], autocommit=True)) as owner:
+        owner.execute(
+            "CREATE MATERIALIZED VIEW public.extra AS"
+            " SELECT s.event_id AS id FROM public.stg_suggestion_events AS s"
+        )
+        owner.execute("CREATE UNIQUE INDEX extra_key ON public.extra (id)")
+        owner.execute(
+            "INSERT INTO ledgerviews.relation (schema_name, relation_name, kind, definition, unique_key)"
+            " VALUES ('public', 'extra', 'materialized view', 'SELECT 1', '{id}')"
+        )
+    run_cli("grant", "refresher", name, url=refreshing.urls["owner"])
+
+    refused = run_cli("verify", url=refreshing.urls["refresher"])
+    statement = f"GRANT SELECT ON public.stg_suggestion_events TO {name}"
+
+    assert refused.returncode == 1
+    assert "permission denied for view stg_suggestion_events" in refused.stderr
+    assert f"Have its owner run {statement}: " in refused.stderr
+    with closing(psycopg.connect(refreshing.urls["owner"], autocommit=True)) as owner:
+        owner.execute(statement.encode())
+    assert run_cli("verify", url=refreshing.urls["refresher"]).returncode == 0
+
+
+def test_a_check_without_rights_names_database_and_role(roles: Roles, run_cli: pg.RunCli) -> None:
+    """As every other command does."""
+    name = roles.names["stranger"]
+    roles.superuser.execute(
+        sql.SQL(
+            "GRANT USAGE ON SCHEMA ledgerviews TO {0}; GRANT SELECT ON ledgerviews.alembic_version TO {0}"
+        ).format(sql.Identifier(name))
+    )
+
+    done = run_cli("db", "check", url=roles.urls["stranger"])
+
+    assert "permission denied for table" in done.stderr
+    assert f"as {name!r}" in done.stderr
+    assert "(the database)" not in done.stderr
 
 
 def test_the_refresher_refreshes(refreshing: Roles, run_cli: pg.RunCli) -> None:

@@ -23,6 +23,7 @@ from ledgerviews.errors import (
     InterruptedRunError,
     LedgerviewsError,
     LockedError,
+    SessionEndedError,
     UnreachableError,
     UsageError,
 )
@@ -286,8 +287,8 @@ def test_libpqs_own_connect_timeout_is_kept(monkeypatch: pytest.MonkeyPatch) -> 
     [
         ("55P03", LockedError, 5),
         ("57014", InterruptedRunError, 130),
-        ("57P01", UnreachableError, 3),
-        ("57P02", UnreachableError, 3),
+        ("57P01", SessionEndedError, 3),
+        ("57P02", SessionEndedError, 3),
         ("57P03", UnreachableError, 3),
         ("08006", UnreachableError, 3),
         ("08P01", UnreachableError, 3),
@@ -324,7 +325,9 @@ def test_a_missing_right_says_where() -> None:
     error = db.translate(_error("42501", "permission denied for table orders"), target="database 'd'")
 
     assert error.message == "permission denied for table orders (database 'd')."
-    assert error.hint == "Grant it, or connect as the owner."
+    assert str(error.hint).startswith(
+        "Connect as the owner of orders, or have it run GRANT SELECT ON orders to"
+    )
 
 
 def test_a_lock_that_is_held_names_the_setting() -> None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 
@@ -11,6 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ledgerviews.cli import output
+from tests import servers as pg
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,12 @@ def test_a_count_has_thousands_separators(number: int | None, text: str) -> None
     assert output.count(number) == text
 
 
+@pytest.mark.parametrize(("number", "text"), [(0, "0 rows"), (1, "1 row"), (2_000, "2,000 rows")])
+def test_one_row_is_a_row(number: int, text: str) -> None:
+    """The singular stands with one, and with nothing else."""
+    assert output.rows(number) == text
+
+
 @pytest.mark.parametrize(
     ("number", "text"),
     [
@@ -144,3 +158,92 @@ def test_a_moment_is_told_in_utc() -> None:
 
     assert output.moment(datetime(2025, 11, 4, 3, 0, 9, 999_999, kolkata)) == "2025-11-03 21:30:09 UTC"
     assert output.moment(None) == "never"
+
+
+def test_a_line_is_broken_between_words_and_goes_on_beneath_its_text() -> None:
+    """An indent, or a label and what stands behind it, is kept; a command in backticks is one word."""
+    hint = "  Try again, or run `ledgerviews grant reader ROLE` as the owner."
+
+    assert output.wrapped("as it is", 8) == "as it is"
+    assert output.wrapped("one two  three", 8) == "one two\nthree"
+    assert (
+        output.wrapped("  error     no such mart", 18) == "  error     no\n            such\n            mart"
+    )
+    assert output.wrapped(hint, 40) == (
+        "  Try again, or run\n  `ledgerviews grant reader ROLE` as the\n  owner."
+    )
+
+
+@given(st.text("ab `.é日", max_size=120), st.integers(1, 60))
+def test_what_is_wrapped_keeps_each_word(line: str, width: int) -> None:
+    """No word is broken or lost, and only one that is longer than a line makes a line longer."""
+    lines = output.wrapped(line, width).split("\n")
+
+    assert " ".join(lines).split() == line.split()
+    for one in lines:
+        # A command in backticks is a word that has blanks.
+        assert output._width(one) <= width or len(one.split()) == 1 or "`" in one or not one.strip()
+
+
+def _on_a_terminal(*words: str, columns: int) -> list[str]:
+    """The lines that a command prints on a terminal's standard error."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    environment = {**pg.clean_environment(), "PYTHONPATH": str(pg.ROOT)}
+    environment.pop("COLUMNS", None)
+    environment["LEDGERVIEWS_DATABASE_URL"] = "postgresql://ana@127.0.0.1:1/orders"
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        subprocess.run(
+            [sys.executable, "-m", "ledgerviews", *words],
+            check=False,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=its,
+            timeout=60,
+        )
+        os.close(its)
+        told = b""
+        try:
+            while part := terminal.read(65536):
+                told += part
+        except OSError:  # how Linux says that the other side is closed
+            pass
+    return told.decode().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("words", "columns", "lines"),
+    [
+        (
+            ("runs",),
+            80,
+            [
+                "ledgerviews: Cannot reach database 'orders' at 127.0.0.1:1 as 'ana': connection",
+                'failed: connection to server at "127.0.0.1", port 1 failed: Connection refused',
+                "  Set LEDGERVIEWS_DATABASE_URL, DATABASE_URL or PG* variables, and check that",
+                "  the server runs.",
+            ],
+        ),
+        (
+            ("refresh", "--lock-timeout", "soon"),
+            40,
+            [
+                "Usage: ledgerviews refresh [OPTIONS]",
+                "[NAME]...",
+                "Try 'ledgerviews refresh --help' for",
+                "help.",
+                "",
+                "Error: Invalid value for",
+                "'--lock-timeout': 'soon' is no duration.",
+                "Write 500ms, 5s, 2min or 1h; 0 is no",
+                "limit.",
+            ],
+        ),
+    ],
+)
+def test_errors_and_hints_are_wrapped_on_a_terminal(
+    words: tuple[str, ...], columns: int, lines: list[str]
+) -> None:
+    """Of errors too, ours and those of wrong options, no word is broken at the terminal's width."""
+    assert _on_a_terminal(*words, columns=columns) == lines

@@ -1,0 +1,20 @@
+-- What materialized views that are not computed by day read themselves, and this role may not SELECT from.
+SELECT DISTINCT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS relation
+FROM ledgerviews.relation AS p
+INNER JOIN pg_catalog.pg_namespace AS s ON p.schema_name = s.nspname
+INNER JOIN pg_catalog.pg_class AS m ON s.oid = m.relnamespace AND p.relation_name = m.relname
+INNER JOIN pg_catalog.pg_rewrite AS w ON m.oid = w.ev_class
+INNER JOIN pg_catalog.pg_depend AS d
+    ON
+        w.oid = d.objid
+        AND d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+        AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+        AND d.refobjid <> m.oid
+INNER JOIN pg_catalog.pg_class AS c ON d.refobjid = c.oid
+INNER JOIN pg_catalog.pg_namespace AS n ON c.relnamespace = n.oid
+WHERE
+    m.relkind = 'm'
+    AND p.rollup IS NULL
+    AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+    AND NOT pg_catalog.has_table_privilege(c.oid, 'SELECT')
+ORDER BY relation;
