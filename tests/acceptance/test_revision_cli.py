@@ -102,6 +102,29 @@ def test_a_model_that_cannot_be_is_told_instead_of_written(shop: Shop) -> None:
     assert sorted((shop.folder / "shop/migrations/versions").glob("*.py")) == before
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("import no_such_library", "ModuleNotFoundError: No module named 'no_such_library'."),
+        ("open('/nosuch')", "FileNotFoundError: [Errno 2] No such file or directory: '/nosuch'."),
+        ("x = y", "NameError: name 'y' is not defined."),
+    ],
+)
+def test_a_mistake_in_a_declaration_is_told_with_its_line(shop: Shop, line: str, told: str) -> None:
+    """By each command that reads the models: file, line, Python's words, what to do; exit code 2."""
+    path = shop.folder / "shop/models/m.py"
+    path.write_text(line + "\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+
+    done = [
+        shop(*words.split())
+        for words in ("status", "diff", "db revision -m x", "db check", "db render", "refresh --select m")
+    ]
+
+    for one in done:
+        assert one.returncode == 2, one.stderr
+        assert one.stderr == f"ledgerviews: {path}, line 1: {told}\n  Mend it, then run the command again.\n"
+
+
 def test_an_unknown_role_is_named_with_its_statement(shop: Shop) -> None:
     """A grant to nobody, on a new relation and on one that stands: told before, and by the upgrade."""
     grants = ' grants={"lv_nobody": ("SELECT",)}'

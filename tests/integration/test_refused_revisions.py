@@ -384,6 +384,22 @@ def test_models_that_cannot_be_are_a_line_of_alembics(
     assert ".sql without public." in str(caught.value)
 
 
+def test_a_mistake_in_a_models_file_is_a_line_of_alembics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An env.py that declares models of which one cannot be imported: file, line and Python's words."""
+    folder = tmp_path / "lv_mistaken"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("", encoding="utf-8")
+    (folder / "m.py").write_text("\nopen('/nosuch')\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(CommandError) as caught:
+        declare(MetaData(), models="lv_mistaken")
+
+    assert str(caught.value).startswith(f"{folder / 'm.py'}, line 2: FileNotFoundError: ")
+
+
 def test_a_missing_role_is_told_and_the_revision_written(
     application: Application, caplog: pytest.LogCaptureFixture
 ) -> None:
