@@ -14,7 +14,7 @@ from ledgerviews.catalog import load
 from ledgerviews.errors import DriftError
 from ledgerviews.queries import query
 
-from . import role_look
+from . import contract, role_look
 from .compare import unknown
 from .declare import Declared, compared
 from .difftext import written
@@ -45,6 +45,7 @@ class Diff:
         text: all of it as SQL; empty where nothing differs.
         notes: what could not be compared here, and what else keeps the database from being as declared.
         altered: those of the notes that are on functions of the engine that were altered.
+        misfits: those on the columns of sources, which are not as they are declared.
         current: whether nothing differs and no migration is pending.
     """
 
@@ -53,6 +54,7 @@ class Diff:
     text: str
     notes: tuple[str, ...]
     altered: tuple[str, ...]
+    misfits: tuple[str, ...]
     current: bool
 
 
@@ -99,13 +101,15 @@ def diff(settings: Settings) -> Diff:
         " `ledgerviews db revision -m TEXT` writes a revision that makes it anew."
         for line in in_words(found.altered)
     ]
+    misfits = contract.in_words(found.misfits)
     return Diff(
         differences=tuple(found.differences),
         steps=tuple(steps),
         text=written(found.differences, steps, relations, schema=settings.schema, catalog=wanted.catalog),
-        notes=(*notes, *altered),
+        notes=(*notes, *misfits, *altered),
         altered=tuple(altered),
-        current=not (found.differences or pending or found.state.untracked or found.altered),
+        misfits=tuple(misfits),
+        current=not (found.differences or pending or found.state.untracked or found.altered or found.misfits),
     )
 
 

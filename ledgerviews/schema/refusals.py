@@ -53,6 +53,15 @@ def require_possible(found: Comparison, *, catalog: Catalog | None, schema: str,
             f"{going} is declared no longer, and {reader} still reads it; nothing was written.",
             hint=f"Declare {going} again, or have {reader} do without it{renamed}.",
         )
+    # Where the revision changes tables, too, columns may become what is declared.
+    if found.misfits and not others:
+        raise DeclarationError(
+            "The columns that sources declare are not those of the application's tables;"
+            " nothing was written:",
+            shown=[f"{line}." for lines in found.misfits.values() for line in lines],
+            hint="Mend what the source declares, or run the application's own migrations first;"
+            " then write the revision again.",
+        )
     waiting: set[str] = set()
     for one in found.differences:
         normal = one.normal

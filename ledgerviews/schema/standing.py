@@ -51,6 +51,7 @@ def standing(settings: Settings) -> Standing:
         },
         others=(
             *(f"{one.key} is not tracked as it is declared: `ledgerviews diff` shows it." for one in sources),
+            *found.misfits,
             *found.altered,
         ),
     )

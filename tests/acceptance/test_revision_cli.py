@@ -125,6 +125,56 @@ def test_a_mistake_in_a_declaration_is_told_with_its_line(shop: Shop, line: str,
         assert one.stderr == f"ledgerviews: {path}, line 1: {told}\n  Mend it, then run the command again.\n"
 
 
+REFUNDS = """
+from ledgerviews.catalog import Source
+SOURCES = [
+    Source(name="refunds", description="Refunds.", columns={{"id": "{id}", "made": "{made}"}}, day="made"),
+    Source(name="later", description="Not there yet.", columns={{"id": "uuid"}}),
+]
+"""
+
+
+def test_types_of_a_source_that_its_table_has_not_are_told(shop: Shop, connect: Connect) -> None:
+    """Of a new source and of a tracked one: diff, status and check tell each column, and no file is written.
+
+    A source whose table is not there yet is left to the upgrade.
+    """
+    connect(shop.url).execute("CREATE TABLE public.refunds (id integer, made timestamptz)")
+    path = shop.folder / "shop/models/sources.py"
+    path.write_text(REFUNDS.format(id="integer", made="datetime"), encoding="utf-8")
+    fresh = [shop("diff"), shop("db", "revision", "-m", "new")]
+    path.write_text(REFUNDS.format(id="integer", made="timestamptz"), encoding="utf-8")
+    assert shop("db", "revision", "-m", "refunds").returncode == 0
+    assert shop("db", "upgrade").returncode == 0
+    right = shop("diff")
+    path.write_text(REFUNDS.format(id="uuid", made="timestamptz"), encoding="utf-8")
+    tracked = [shop("diff"), shop("db", "revision", "-m", "changed")]
+    state = shop("status")
+    path.write_text(
+        REFUNDS.format(id="integer", made="timestamptz").replace('"id": "int', '"nr": "int'), encoding="utf-8"
+    )
+    renamed = shop("diff")
+
+    datetime = "public.refunds.made is declared as datetime, and is timestamp with time zone (timestamptz)."
+    uuid = "public.refunds.id is declared as uuid, and is integer."
+    mend = "Mend what Source public.refunds declares, or run the application's own migrations first."
+    assert right.returncode == 0, right.stderr
+    for (differing, written), told in ((fresh, datetime), (tracked, uuid)):
+        assert differing.returncode == 4
+        assert f"{told} {mend}\n" in differing.stderr
+        assert written.returncode == 2
+        assert written.stderr == (
+            "ledgerviews: The columns that sources declare are not those of the application's tables;"
+            f" nothing was written:\n  {told}\n"
+            "  Mend what the source declares, or run the application's own migrations first; then write the"
+            " revision again.\n"
+        )
+    assert state.returncode == 4
+    assert f"{uuid} {mend}" in state.stderr
+    assert f"public.refunds.nr is declared, and there is no such column. {mend}" in renamed.stderr
+    assert len(list((shop.folder / "shop/migrations/versions").glob("*.py"))) == 2
+
+
 def test_an_unknown_role_is_named_with_its_statement(shop: Shop) -> None:
     """A grant to nobody, on a new relation and on one that stands: told before, and by the upgrade."""
     grants = ' grants={"lv_nobody": ("SELECT",)}'

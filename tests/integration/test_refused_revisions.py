@@ -348,6 +348,23 @@ def test_a_column_that_its_source_does_not_declare_is_told(by_day: Application) 
     assert "Declare it among the columns of its source in sources.py" in told
 
 
+def test_a_type_that_a_column_has_not_is_told(by_day: Application) -> None:
+    """Where nothing else differs, too; where the revision changes tables, it may become what is declared."""
+    by_day.sources["orders"]["columns"]["total"] = "uuid"
+
+    told = refused(by_day)
+    by_day.tables["others"] = {"id": "Integer"}
+    text = by_day.revision()
+
+    assert told == (
+        "The columns that sources declare are not those of the application's tables; nothing was written:\n"
+        "  public.orders.total is declared as uuid, and is numeric (number).\n"
+        "  Mend what the source declares, or run the application's own migrations first; then write the"
+        " revision again."
+    )
+    assert "op.create_table('others'" in text
+
+
 def test_a_circle_of_entities_is_told_with_what_to_do(application: Application) -> None:
     """By their names, and what breaks it."""
     application.entities = {
