@@ -74,7 +74,9 @@ def _heading(
 
 def _refused(one: Difference, catalog: Catalog | None) -> Iterator[str]:
     if one.normal is not None and one.normal.error is not None:
-        yield f"--   cannot be created now: {one.normal.error}"
+        check = one.normal.check
+        what = "cannot be created now" if check is None else f"check {check} cannot be run"
+        yield f"--   {what}: {one.normal.error}"
         yield from (f"--   {line}" for line in shown(catalog, one))
         yield f"--   {mend(catalog, one)}."
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from alembic.util import CommandError
 from psycopg import sql
 
@@ -12,6 +13,8 @@ from ledgerviews import db
 from ledgerviews.config import Settings
 from ledgerviews.errors import LedgerviewsError
 from ledgerviews.queries import query
+
+from .mistakes import unrun_check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,7 +130,12 @@ def run(operations: Operations, script: str) -> None:
     with command_errors(operations):
         cursor.execute("SELECT pg_catalog.current_setting('search_path')")
         ((path,),) = cursor.fetchall()
-        cursor.execute(remember_history(operations) + _GUARD + script)
+        try:
+            cursor.execute(remember_history(operations) + _GUARD + script)
+        except psycopg.Error as exc:
+            if error := unrun_check(exc):
+                raise error from exc
+            raise
         cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [path])
 
 

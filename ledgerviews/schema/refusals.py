@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
     from .compare import Difference
     from .declare import Comparison
+    from .keys import Spec
+    from .printed import Normal
 
 _NOT_ALLOWED = "42501"
 """Whoever writes the revision may do less than who runs it."""
 _NO_COLUMN = "42703"
-_IN_PYTHON = {"indexes", "options"}
+_IN_PYTHON = {"indexes", "options", "checks"}
 _PARTS = {
     "definition": "",
     "day_definition": " (in its SELECT of single days)",
@@ -69,12 +71,18 @@ def require_possible(found: Comparison, *, catalog: Catalog | None, schema: str,
             continue
         if normal.sqlstate == _NOT_ALLOWED or (
             normal.sqlstate != SYNTAX
+            and _may_come(one.after, normal)
             and (others or waiting & set(one.after.get("reads", ())) or _waits_for_engine(one, found))
         ):
             waiting.add(one.key)
             continue
+        what = (
+            f"{one.key} cannot be created: {normal.error}{_PARTS[normal.part]}"
+            if normal.check is None
+            else f"Check {normal.check} of {one.key} cannot be run: {normal.error}"
+        )
         raise DeclarationError(
-            f"{one.key} cannot be created: {normal.error}{_PARTS[normal.part]}; nothing was written.",
+            f"{what}; nothing was written.",
             shown=shown(catalog, one),
             hint=f"{mend(catalog, one)}, then write the revision again.",
         )
@@ -95,11 +103,28 @@ def shown(catalog: Catalog | None, one: Difference) -> Sequence[str]:
     normal = one.normal
     if normal is None or normal.at is None or one.after is None:
         return ()
-    return in_file(catalog, one.key, normal.part, normal.at, statement(one.after[normal.part]))
+    return in_file(catalog, one.key, normal.part, normal.at, _text(one.after, normal))
+
+
+def _text(spec: Spec, normal: Normal) -> str:
+    """The text that PostgreSQL refuses, as it was tried."""
+    if normal.check is None:
+        return statement(spec[normal.part])
+    return next(str(check["expression"]) for check in spec["checks"] if check["name"] == normal.check)
+
+
+def _may_come(spec: Spec, normal: Normal) -> bool:
+    """Whether what PostgreSQL misses may be made by the same revision.
+
+    A check is run with nothing on the search_path, so it can only wait for what it names with a schema; m is
+    the row.
+    """
+    return normal.check is None or any(name[0] != "m" for name in qualified_names(_text(spec, normal)))
 
 
 def _waits_for_engine(one: Difference, found: Comparison) -> bool:
     """Whether it calls functions of the engine, which the same revision brings."""
-    return not found.state.engine and any(
-        name[0] == SCHEMA for name in qualified_names((one.after or {})["definition"])
-    )
+    if found.state.engine or one.after is None or one.normal is None:
+        return False
+    texts = [one.after["definition"], *([_text(one.after, one.normal)] if one.normal.check else [])]
+    return any(name[0] == SCHEMA for text in texts for name in qualified_names(text))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Connect = Callable[[str], psycopg.Connection]
 
 MODEL = """
-from ledgerviews.catalog import Kind, Model
+from ledgerviews.catalog import Kind, Model, expression
 MODEL = Model.beside(
     __file__, kind=Kind.{kind}, description="A model.", grain={grain}, columns={{"id": "The id."}},{more}
 )
@@ -123,6 +123,85 @@ def test_a_mistake_in_a_declaration_is_told_with_its_line(shop: Shop, line: str,
     for one in done:
         assert one.returncode == 2, one.stderr
         assert one.stderr == f"ledgerviews: {path}, line 1: {told}\n  Mend it, then run the command again.\n"
+
+
+@pytest.mark.parametrize(
+    ("check", "said", "line"),
+    [
+        ("evvents < 600", 'column "evvents" does not exist', "LINE 1: evvents < 600\n--           ^"),
+        (
+            "m.id + 1",
+            "argument of NOT must be type boolean, not type integer",
+            "LINE 1: m.id + 1\n--           ^",
+        ),
+        ("id <", 'syntax error at or near ")"', "LINE 1: id <\n--               ^"),
+        ("true); COMMIT; --", "it holds more than one statement", None),
+    ],
+)
+def test_a_check_that_cannot_be_run_is_told_instead_of_written(
+    shop: Shop, check: str, said: str, line: str | None
+) -> None:
+    """On a mart that stands and on a new one: its name, PostgreSQL's words, the file; nothing is written."""
+    more = f' checks=(expression("few", {check!r}),)'
+    told = []
+    for name in ("m", "n"):
+        shop.declare(name, "SELECT o.id FROM public.orders AS o", more=more)
+        told.append((name, shop("diff"), shop("db", "revision", "-m", "second")))
+        shop.declare(name, "SELECT o.id FROM public.orders AS o")
+
+    for name, differing, writing in told:
+        assert differing.returncode == 4, differing.stderr
+        assert f"--   check few cannot be run: {said}" in differing.stdout
+        assert f"--   Mend it in {name}.py.\n" in differing.stdout
+        assert line is None or f"--   {line}\n" in differing.stdout
+        assert writing.returncode == 2
+        assert f"ledgerviews: Check few of {name} cannot be run: {said}" in writing.stderr
+        assert "; nothing was written.\n" in writing.stderr
+        assert f"  Mend it in {name}.py, then write the revision again.\n" in writing.stderr
+    assert len(list((shop.folder / "shop/migrations/versions").glob("*.py"))) == 1
+
+
+def test_a_check_is_tried_as_the_engine_runs_it(shop: Shop, connect: Connect) -> None:
+    """System columns, a comment at its end, a subquery, another model of the same revision: each is taken."""
+    sound = ("m.ctid IS NOT NULL -- always", "id IN (SELECT o.id FROM public.orders AS o)", "NOT m IS NULL")
+    checks = ", ".join(f'expression("c{number}", {check!r})' for number, check in enumerate(sound))
+    shop.declare("m", "SELECT o.id FROM public.orders AS o", more=f" checks=({checks},)")
+    new = 'expression("of_n", "id IN (SELECT n.id FROM public.n AS n)")'
+    shop.declare("l", "SELECT n.id FROM public.n AS n", more=f" checks=({new},)")
+    shop.declare("n", "SELECT o.id FROM public.orders AS o")
+    connect(shop.url).execute("INSERT INTO public.orders VALUES (1)")
+
+    done = [shop("db", "revision", "-m", "second"), shop("db", "upgrade"), shop("refresh"), shop("diff")]
+
+    for one in done:
+        assert one.returncode == 0, one.stderr
+
+
+def test_a_check_that_an_upgrade_cannot_run_is_told_with_its_files(shop: Shop, connect: Connect) -> None:
+    """Edited by hand, in either operation: the declaration, the revision and PostgreSQL's words."""
+    shop.declare("n", "SELECT o.id FROM public.orders AS o", more=' checks=(expression("few", "id < 600"),)')
+    (written,) = shop("db", "revision", "-m", "second").stdout.split()
+    text = Path(written).read_text(encoding="utf-8")
+    Path(written).write_text(text.replace("id < 600", "idd < 600"), encoding="utf-8")
+    replacing = shop("db", "upgrade")
+    Path(written).unlink()
+    create = (
+        'op.ledgerviews_create_materialized_view("n", "SELECT 1 AS id", comment="N.", columns={"id": "Id."},'
+        ' unique_key=["id"], reads=[],'
+        ' checks=[{"name": "few", "kind": "expression", "expression": "idd < 600"}])'
+    )
+    path = by_hand(shop, f"import ledgerviews.schema\ndef upgrade():\n    {create}")
+    creating = shop("db", "upgrade")
+
+    for done, file in ((replacing, written), (creating, path)):
+        assert done.returncode == 1, done.stderr
+        assert done.stderr.endswith(
+            'ledgerviews: Check few of public.n cannot be run: column "idd" does not exist;'
+            " nothing was changed.\n"
+            f"  Mend it in n.py, and in {file}, which holds it, too; or write the revision again,"
+            " as long as no database is at it.\n"
+        )
+    assert connect(shop.url).execute("SELECT to_regclass('public.n')").fetchone() == (None,)
 
 
 REFUNDS = """

@@ -365,6 +365,32 @@ def test_a_type_that_a_column_has_not_is_told(by_day: Application) -> None:
     assert "op.create_table('others'" in text
 
 
+def test_a_check_that_cannot_be_run_is_told(by_day: Application) -> None:
+    """A new one, and one that a changed SELECT leaves without its column; one may wait for a function."""
+    checks = [{"name": "few", "kind": "expression", "expression": "orders < 600"}]
+    by_day.models["daily"]["checks"] = [checks[0] | {"expression": "\n  evvents < 600"}]
+    by_day.tables["others"] = {"id": "Integer"}
+    fresh = refused(by_day)
+    by_day.models["daily"]["checks"] = checks
+    by_day.change()
+    by_day.models["kpis"]["sql"] = by_day.models["kpis"]["sql"].replace("d.orders", "d.made")
+    by_day.models["daily"]["sql"] = BY_DAY.replace("AS orders", "AS made")
+    by_day.models["daily"]["columns"] = dict.fromkeys(("day", "made", "total"), "A column.")
+    lost = refused(by_day)
+    by_day.models["daily"]["checks"] = [checks[0] | {"expression": "public.not_yet(made)"}]
+    by_day.tables["more"] = {"id": "Integer"}
+    waiting = by_day.revision()
+
+    assert fresh == (
+        'Check few of daily cannot be run: column "evvents" does not exist; nothing was written.\n'
+        "  LINE 2:   evvents < 600\n"
+        "            ^\n"
+        "  Mend it in daily.py, then write the revision again."
+    )
+    assert "public.not_yet(made)" in waiting
+    assert lost.startswith('Check few of daily cannot be run: column "orders" does not exist; ')
+
+
 def test_a_circle_of_entities_is_told_with_what_to_do(application: Application) -> None:
     """By their names, and what breaks it."""
     application.entities = {
