@@ -254,6 +254,47 @@ def test_types_of_a_source_that_its_table_has_not_are_told(shop: Shop, connect: 
     assert len(list((shop.folder / "shop/migrations/versions").glob("*.py"))) == 2
 
 
+PARTS = """
+from ledgerviews.catalog import Source
+COLUMNS = {"id": "integer", "made": "timestamptz"}
+SOURCES = [
+    Source(name="refunds", description="R.", columns=COLUMNS, day="made", key="id"),
+    Source(name="parts", description="P.", columns=COLUMNS, day="made", WITH),
+]
+"""
+
+
+def test_what_differs_in_a_source_is_told_in_its_declarations_words(shop: Shop, connect: Connect) -> None:
+    """Its day, its parent, the columns of its indexes: of a new one, a changed one and one that is no more."""
+    for table in ("refunds", "parts"):
+        connect(shop.url).execute(f"CREATE TABLE public.{table} (id integer, made timestamptz)")
+    path = shop.folder / "shop/models/sources.py"
+    path.write_text(PARTS.replace("WITH", 'key="id", parent="public.refunds"'), encoding="utf-8")
+    fresh = shop("diff").stdout
+    assert shop("db", "revision", "-m", "sources").returncode == 0
+    assert shop("db", "upgrade").returncode == 0
+    path.write_text(PARTS.replace("WITH", 'indexes=("id,made", "made")'), encoding="utf-8")
+    changed = shop("diff").stdout
+    path.write_text(
+        PARTS.replace("WITH", 'key="id", parent="public.refunds"').replace('key="id")', 'key="made")'),
+        encoding="utf-8",
+    )
+    other_key = shop("diff").stdout
+
+    assert "-- day: none in the database, made in the code\n" in fresh
+    assert "-- parent: none in the database, public.refunds in the code\n" in fresh
+    assert "-- indexes: none in the database, (id, made), (made) in the code\n" in changed
+    assert "-- parent: public.refunds in the database, none in the code\n" in changed
+    assert (
+        "-- parent: public.refunds (key id, day made) in the database,"
+        " public.refunds (key made, day made) in the code\n" in other_key
+    )
+    for text in (fresh, changed, other_key):
+        assert "None" not in text
+        assert "{" not in text
+        assert "-- kind" not in text
+
+
 def test_an_unknown_role_is_named_with_its_statement(shop: Shop) -> None:
     """A grant to nobody, on a new relation and on one that stands: told before, and by the upgrade."""
     grants = ' grants={"lv_nobody": ("SELECT",)}'
