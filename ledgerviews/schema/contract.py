@@ -77,7 +77,7 @@ def check(connection: psycopg.Connection, contracts: Iterable[Contract]) -> None
                 "Grant what is missing; then upgrade again."
                 if len(unreadable) == len(faults)
                 else "Run the application's own migrations first, or point LEDGERVIEWS_DATABASE_URL at the"
-                f" right database, or mend what {_sources(declared)} and write the revision anew; then"
+                f" right database, or mend what {what_declares(declared)} and write the revision anew; then"
                 " upgrade again (`alembic upgrade head`, `ledgerviews db upgrade`)."
             ),
         )
@@ -109,7 +109,8 @@ def misfits(run: Run, sources: Iterable[Source]) -> dict[str, tuple[str, ...]]:
 def in_words(found: Mapping[str, tuple[str, ...]]) -> list[str]:
     """A line on each source whose columns do not fit, with what to do."""
     return [
-        f"{'; '.join(lines)}. Mend what {_sources([key])}, or run the application's own migrations first."
+        f"{'; '.join(lines)}. Mend what {what_declares([key])},"
+        " or run the application's own migrations first."
         for key, lines in found.items()
     ]
 
@@ -125,7 +126,8 @@ def _misfits(key: str, columns: Mapping[str, str], table: Mapping[str, FoundColu
             yield f"{key}.{name} is declared as {' or '.join(accepted)}, and is {column.type_name}{word}"
 
 
-def _sources(keys: Iterable[str]) -> str:
+def what_declares(keys: Iterable[str]) -> str:
+    """What is to be mended where the declaration is wrong: ``Source public.orders declares``."""
     names = list(keys)
     return f"Source {names[0]} declares" if len(names) == 1 else f"the Sources {', '.join(names)} declare"
 

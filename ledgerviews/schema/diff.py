@@ -23,6 +23,7 @@ from .engine_versions import SCHEMA
 from .keys import located
 from .live import NEEDED_ENGINE
 from .plan import Relation, plan
+from .refusals import faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +46,7 @@ class Diff:
         text: all of it as SQL; empty where nothing differs.
         notes: what could not be compared here, and what else keeps the database from being as declared.
         altered: those of the notes that are on functions of the engine that were altered.
-        misfits: those on the columns of sources, which are not as they are declared.
+        first: a line on each thing to mend before a revision can be written.
         current: whether nothing differs and no migration is pending.
     """
 
@@ -54,7 +55,7 @@ class Diff:
     text: str
     notes: tuple[str, ...]
     altered: tuple[str, ...]
-    misfits: tuple[str, ...]
+    first: tuple[str, ...]
     current: bool
 
 
@@ -108,7 +109,11 @@ def diff(settings: Settings) -> Diff:
         text=written(found.differences, steps, relations, schema=settings.schema, catalog=wanted.catalog),
         notes=(*notes, *misfits, *altered),
         altered=tuple(altered),
-        misfits=tuple(misfits),
+        first=tuple(
+            f"{' '.join([fault.told, *fault.shown]) if fault.told.endswith(':') else fault.told + '.'}"
+            f" {fault.mend}."
+            for fault in faults(found, catalog=wanted.catalog, schema=settings.schema)
+        ),
         current=not (found.differences or pending or found.state.untracked or found.altered or found.misfits),
     )
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 SETTINGS = "ledgerviews_settings"
 """The key under which an Alembic Config's attributes carry the Settings."""
 
+CHECKING = "ledgerviews_checking"
+"""The key under which an Alembic Config's attributes say that code and database are only compared."""
+
 
 def settings_of(operations: Operations) -> Settings:
     """The settings of this run; from the environment where another env.py runs the revision."""
@@ -35,6 +38,15 @@ def _given(operations: Operations) -> Settings | None:
     config = operations.get_context().config
     settings = config.attributes.get(SETTINGS) if config is not None else None
     return settings if isinstance(settings, Settings) else None
+
+
+def writing(context: MigrationContext | None) -> bool:
+    """Whether a revision is to be written of what differs; ``alembic check`` compares only."""
+    config = context.config if context is not None else None
+    if config is None:
+        return True
+    command = getattr(config.cmd_opts, "cmd", None) or (None,)
+    return not config.attributes.get(CHECKING) and getattr(command[0], "__name__", "") != "check"
 
 
 def offline(operations: Operations) -> bool:

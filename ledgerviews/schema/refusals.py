@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ledgerviews.errors import DeclarationError
+from ledgerviews.errors import DeclarationError, UnwritableError
 from ledgerviews.sqltext import qualified_names, statement
 
 from .compare import DROP
+from .contract import what_declares
 from .engine_versions import SCHEMA
 from .keys import SOURCE
 from .pointing import in_file
@@ -15,7 +17,7 @@ from .specs import still_read
 from .sql_errors import SYNTAX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ledgerviews.catalog import Catalog
 
@@ -36,8 +38,27 @@ _PARTS = {
 }
 
 
-def require_possible(found: Comparison, *, catalog: Catalog | None, schema: str, others: bool) -> None:
-    """Raise DeclarationError where the revision could not be applied.
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Why no revision can be written of what is declared.
+
+    Attributes:
+        told: the object and the cause, without a full stop.
+        shown: the lines that show where it is.
+        mend: what to do first, without a full stop.
+        again: whether it is to be said that the revision comes after that.
+    """
+
+    told: str
+    shown: Sequence[str] = ()
+    mend: str
+    again: bool = True
+
+
+def require_possible(
+    found: Comparison, *, catalog: Catalog | None, schema: str, others: bool, writing: bool = True
+) -> None:
+    """Raise DeclarationError where the revision could not be applied; UnwritableError if none is asked for.
 
     Args:
         found: what differs.
@@ -45,24 +66,45 @@ def require_possible(found: Comparison, *, catalog: Catalog | None, schema: str,
         schema: the target schema.
         others: whether the revision also changes tables, functions and the like, on which a definition may
             wait.
+        writing: whether one is to be written; else code and database are only compared.
     """
+    for fault in faults(found, catalog=catalog, schema=schema, others=others):
+        # What is shown may be a list, which the first line leads to.
+        ends = ":" if fault.told.endswith(":") else "."
+        told = fault.told.removesuffix(":")
+        if writing:
+            raise DeclarationError(
+                f"{told}; nothing was written{ends}",
+                shown=fault.shown,
+                hint=f"{fault.mend}{', then write the revision again' if fault.again else ''}.",
+            )
+        then = ", then `ledgerviews db revision -m TEXT` writes the revision"
+        raise UnwritableError(
+            f"{told}{ends}",
+            shown=fault.shown,
+            hint=f"{fault.mend}{then if fault.again else ''}.",
+        )
+
+
+def faults(
+    found: Comparison, *, catalog: Catalog | None, schema: str, others: bool = False
+) -> Iterator[Fault]:
+    """Everything for which no revision is written, in the order in which it is told."""
     gone = [one.key for one in found.differences if one.what == DROP and (one.before or {})["kind"] != SOURCE]
-    if read := still_read(found.specs, gone, schema=schema, search_path=found.schemas):
-        reader, going = read[0]
+    for reader, going in still_read(found.specs, gone, schema=schema, search_path=found.schemas):
         # Only a model has a former name: an entity's key has a schema.
         renamed = "" if "." in going else f"; where {going} has another name now, say so with formerly"
-        raise DeclarationError(
-            f"{going} is declared no longer, and {reader} still reads it; nothing was written.",
-            hint=f"Declare {going} again, or have {reader} do without it{renamed}.",
+        yield Fault(
+            told=f"{going} is declared no longer, and {reader} still reads it",
+            mend=f"Declare {going} again, or have {reader} do without it{renamed}",
+            again=False,
         )
     # Where the revision changes tables, too, columns may become what is declared.
     if found.misfits and not others:
-        raise DeclarationError(
-            "The columns that sources declare are not those of the application's tables;"
-            " nothing was written:",
+        yield Fault(
+            told="The columns that sources declare are not those of the application's tables:",
             shown=[f"{line}." for lines in found.misfits.values() for line in lines],
-            hint="Mend what the source declares, or run the application's own migrations first;"
-            " then write the revision again.",
+            mend=f"Mend what {what_declares(found.misfits)}, or run the application's own migrations first",
         )
     waiting: set[str] = set()
     for one in found.differences:
@@ -76,15 +118,14 @@ def require_possible(found: Comparison, *, catalog: Catalog | None, schema: str,
         ):
             waiting.add(one.key)
             continue
-        what = (
-            f"{one.key} cannot be created: {normal.error}{_PARTS[normal.part]}"
-            if normal.check is None
-            else f"Check {normal.check} of {one.key} cannot be run: {normal.error}"
-        )
-        raise DeclarationError(
-            f"{what}; nothing was written.",
+        yield Fault(
+            told=(
+                f"{one.key} cannot be created: {normal.error}{_PARTS[normal.part]}"
+                if normal.check is None
+                else f"Check {normal.check} of {one.key} cannot be run: {normal.error}"
+            ),
             shown=shown(catalog, one),
-            hint=f"{mend(catalog, one)}, then write the revision again.",
+            mend=mend(catalog, one),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -245,8 +246,7 @@ def test_types_of_a_source_that_its_table_has_not_are_told(shop: Shop, connect: 
         assert written.stderr == (
             "ledgerviews: The columns that sources declare are not those of the application's tables;"
             f" nothing was written:\n  {told}\n"
-            "  Mend what the source declares, or run the application's own migrations first; then write the"
-            " revision again.\n"
+            f"  {mend.removesuffix('.')}, then write the revision again.\n"
         )
     assert state.returncode == 4
     assert f"{uuid} {mend}" in state.stderr
@@ -265,7 +265,7 @@ SOURCES = [
 
 
 def test_what_differs_in_a_source_is_told_in_its_declarations_words(shop: Shop, connect: Connect) -> None:
-    """Its day, its parent, the columns of its indexes: of a new one, a changed one and one that is no more."""
+    """Its day, its parent, the columns of its indexes, of a new one and of one that is changed."""
     for table in ("refunds", "parts"):
         connect(shop.url).execute(f"CREATE TABLE public.{table} (id integer, made timestamptz)")
     path = shop.folder / "shop/models/sources.py"
@@ -293,6 +293,43 @@ def test_what_differs_in_a_source_is_told_in_its_declarations_words(shop: Shop, 
         assert "None" not in text
         assert "{" not in text
         assert "-- kind" not in text
+
+
+def test_after_a_columns_rename_it_is_said_what_comes_first(shop: Shop, connect: Connect) -> None:
+    """The status says what to mend before a revision is written; check says that it differs, exit code 4."""
+    shop.declare("n", "SELECT m.id FROM public.m AS m")
+    connect(shop.url).execute("ALTER TABLE public.orders RENAME id TO nr")
+
+    state, checked = shop("status"), shop("db", "check")
+    told = json.loads(shop("status", "--json").stdout)
+    shop.declare("m", "SELECT o.nr AS id FROM public.orders AS o")
+    mended = shop("status")
+    written = shop("db", "revision", "-m", "renamed")
+
+    first = "m cannot be created: column o.id does not exist. Mend it in m.sql."
+    assert state.returncode == 4
+    assert state.stderr.splitlines()[:3] == [
+        f"First: {first}",
+        (
+            "differs: public.m (definition). Then `ledgerviews diff` shows it as SQL,"
+            " `ledgerviews db revision -m TEXT` writes a revision."
+        ),
+        (
+            "not installed: public.n. Then write a revision that installs it,"
+            " or set LEDGERVIEWS_SCHEMA to where it stands."
+        ),
+    ]
+    assert told["first"] == [first]
+    assert told["current"] is False
+    assert checked.returncode == 4
+    assert checked.stderr == (
+        "ledgerviews: m cannot be created: column o.id does not exist.\n"
+        "  LINE 1: SELECT o.id FROM public.orders AS o\n"
+        "                 ^\n"
+        "  Mend it in m.sql, then `ledgerviews db revision -m TEXT` writes the revision.\n"
+    )
+    assert "First:" not in mended.stderr
+    assert written.returncode == 0, written.stderr
 
 
 def test_an_unknown_role_is_named_with_its_statement(shop: Shop) -> None:

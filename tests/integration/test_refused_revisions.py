@@ -260,6 +260,24 @@ def test_a_column_that_is_read_is_not_dropped(by_day: Application) -> None:
     assert by_day.differs() == []
 
 
+def test_a_check_speaks_of_no_revision(by_day: Application) -> None:
+    """What no revision could be written for is told by `alembic check` as what differs."""
+    by_day.models["stg"]["sql"] = by_day.models["stg"]["sql"].replace("o.total", "o.sum")
+    by_day._config()
+    selected = by_day.alembic("check")
+    by_day.models["stg"]["sql"] = by_day.models["stg"]["sql"].replace("o.sum", "o.total")
+    del by_day.tables["orders"]["total"]
+    by_day._config()
+    dropped = by_day.alembic("check")
+
+    assert "stg cannot be created: column o.sum does not exist.\n" in selected.stdout + selected.stderr
+    assert "A revision would drop what is still read:\n" in dropped.stdout + dropped.stderr
+    for done in (selected, dropped):
+        assert done.returncode != 0
+        assert "nothing was written" not in done.stdout + done.stderr
+        assert "write the revision again" not in done.stdout + done.stderr
+
+
 def test_a_column_goes_with_what_reads_it(by_day: Application) -> None:
     """In one revision the views are replaced before; what the source still declares is told; back, too."""
     del by_day.tables["orders"]["total"]
@@ -359,8 +377,8 @@ def test_a_type_that_a_column_has_not_is_told(by_day: Application) -> None:
     assert told == (
         "The columns that sources declare are not those of the application's tables; nothing was written:\n"
         "  public.orders.total is declared as uuid, and is numeric (number).\n"
-        "  Mend what the source declares, or run the application's own migrations first; then write the"
-        " revision again."
+        "  Mend what Source public.orders declares, or run the application's own migrations first, then write"
+        " the revision again."
     )
     assert "op.create_table('others'" in text
 
