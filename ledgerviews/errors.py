@@ -78,6 +78,12 @@ class UnreadableError(DeclarationError):
         self.name, self.text = name, text
 
 
+class UnwritableError(DeclarationError):
+    """Code and database differ, and no revision can be written of what is declared."""
+
+    exit_code = EXIT_DRIFT
+
+
 class UnreachableError(LedgerviewsError):
     """No connection to the database can be made, or it broke."""
 

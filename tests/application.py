@@ -28,7 +28,7 @@ from alembic import context
 from alembic_utils.pg_materialized_view import PGMaterializedView
 from alembic_utils.pg_view import PGView
 
-from ledgerviews.catalog import Catalog, Kind, Model, Source
+from ledgerviews.catalog import Catalog, Check, Kind, Model, Source
 from ledgerviews.schema import declare
 
 here = Path(__file__).parent
@@ -52,6 +52,7 @@ for name, model in wanted["models"].items():
     (here / f"{name}.sql").write_text(model["sql"])
     more = {key: value for key, value in model.items() if key not in {"sql", "kind"}}
     more = {key: tuple(value) if key in {"grain", "indexes"} else value for key, value in more.items()}
+    more["checks"] = tuple(Check(**check) for check in more.get("checks", ()))
     models.append(
         Model.beside(str(here / f"{name}.py"), kind=Kind(model["kind"]), description="A model.", **more)
     )

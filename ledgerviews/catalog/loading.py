@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledgerviews.errors import DeclarationError, UsageError
+from ledgerviews.errors import DeclarationError, LedgerviewsError, UsageError
 
 from .graph import Catalog
 from .model import Model
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
 
     from .source import Source
 
+_AGAIN = "Mend it, then run the command again."
+
 
 def load(dotted: str) -> Catalog:
     """Import a models package by its dotted path and collect what it declares."""
     package = _import(dotted)
     sources: list[Source] = []
     models: list[Model] = []
-    for module in _modules(package):
+    for module in _modules(package, dotted):
         sources.extend(getattr(module, "SOURCES", ()))
         if isinstance(model := getattr(module, "MODEL", None), Model):
             models.append(model)
@@ -39,38 +42,64 @@ def load(dotted: str) -> Catalog:
     return Catalog(sources, models)
 
 
-def _import_module(dotted: str) -> ModuleType:
+def _import_module(dotted: str, package: str) -> ModuleType:
+    """Import a module of a models package."""
     try:
         return importlib.import_module(dotted)
-    except SyntaxError as exc:
-        raise DeclarationError(f"{exc.filename}, line {exc.lineno}: {exc.msg}.") from exc
-    except TypeError as exc:
-        # A declaration that names what there is not, or leaves out what must be there.
-        place = traceback.extract_tb(exc.__traceback__)[-1]
-        raise DeclarationError(f"{place.filename}, line {place.lineno}: {exc}.") from exc
+    except LedgerviewsError:
+        raise
+    except Exception as exc:
+        if isinstance(exc, ModuleNotFoundError) and _leads_to(dotted, exc.name):
+            raise
+        # Whatever a declaration's own code raises is its author's to mend, an OSError, too.
+        raise _fault(exc, dotted, package) from exc
+
+
+def _leads_to(dotted: str, missing: str | None) -> bool:
+    """Whether what is missing is the module itself, or a package that it stands in."""
+    return missing is not None and f"{dotted}.".startswith(f"{missing}.")
+
+
+def _fault(exc: Exception, dotted: str, package: str) -> DeclarationError:
+    """The error for what the import of a module raised: file, line, what Python says, in one line."""
+    if isinstance(exc, SyntaxError) and exc.filename is not None:
+        line = f", line {exc.lineno}" if exc.lineno else ""
+        return DeclarationError(f"{exc.filename}{line}: {exc.msg}.", hint=_AGAIN)
+    words = " ".join("".join(traceback.format_exception_only(exc)).split()).rstrip(".")
+    frames = [
+        (str(frame.f_globals.get("__name__")), frame.f_code.co_filename, line)
+        for frame, line in traceback.walk_tb(exc.__traceback__)
+        if Path(frame.f_code.co_filename).is_file()
+    ]
+    # Of the package's own files, or else of those that stand above it, the last one is to blame.
+    own = [one for one in frames if f"{one[0]}.".startswith(f"{package}.")]
+    place = (own or [one for one in frames if f"{package}.".startswith(f"{one[0]}.")])[-1:]
+    if not place:
+        # No line of it was run: one that cannot be read, or has a NUL in it.
+        return DeclarationError(f"Module {dotted} cannot be imported: {words}.", hint=_AGAIN)
+    ((_, file, at),) = place
+    where = "" if frames[-1] == place[0] else f" (raised in {frames[-1][1]}, line {frames[-1][2]})"
+    return DeclarationError(f"{file}, line {at}: {words}{where}.", hint=_AGAIN)
 
 
 def _import(dotted: str) -> ModuleType:
-    try:
+    with suppress(ModuleNotFoundError):  # what the package itself lacks is another error
         if all(part.isidentifier() for part in dotted.split(".")):
-            return _import_module(dotted)
-    except ModuleNotFoundError as exc:
-        if exc.name is None or not (dotted == exc.name or dotted.startswith(exc.name + ".")):
-            raise
+            return _import_module(dotted, dotted)
     raise UsageError(
         f"The models package {dotted!r} cannot be imported.",
         hint="LEDGERVIEWS_MODELS is a dotted path; the package must be installed or on PYTHONPATH.",
     )
 
 
-def _modules(package: ModuleType) -> Iterable[ModuleType]:
+def _modules(package: ModuleType, dotted: str) -> Iterable[ModuleType]:
     """The package and all modules below it, but for its demonstration data (``DEMO``)."""
     yield package
     skipped = getattr(package, "DEMO", None)
     for info in pkgutil.iter_modules(getattr(package, "__path__", ()), package.__name__ + "."):
         if info.name != skipped:
-            module = _import_module(info.name)
-            yield from _modules(module) if info.ispkg else [module]
+            module = _import_module(info.name, dotted)
+            yield from _modules(module, dotted) if info.ispkg else [module]
 
 
 def _sql_files(package: ModuleType) -> set[Path]:

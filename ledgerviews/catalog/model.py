@@ -138,6 +138,13 @@ class Model:
             raise DeclarationError(
                 f"Model {self.name} has no {self.path.with_suffix('.sql').name} beside its declaration."
             ) from None
+        except (OSError, UnicodeDecodeError) as exc:
+            # Else the command line takes it for a full disk, or shows a traceback.
+            words = exc.strerror if isinstance(exc, OSError) else "it is no UTF-8"
+            raise DeclarationError(
+                f"{self.path.with_suffix('.sql')} cannot be read: {words}.",
+                hint="Mend it, then run the command again.",
+            ) from exc
 
 
 def _require_surroundings(model: Model) -> None:

@@ -54,6 +54,10 @@ class Compared(Protocol):
         """A line on each difference that is none of a relation."""
 
     @property
+    def first(self) -> tuple[str, ...]:
+        """A line on each thing to mend before a revision can be written of what differs."""
+
+    @property
     def refused(self) -> LedgerviewsError | None:
         """Why nothing could be compared."""
 
@@ -122,6 +126,7 @@ def status(settings: Settings, compared: Compared) -> Status:
         drift=Drift(run_id=verified[2], at=verified[3], text=verified[4]) if verified[2] else None,
         last_run=LastRun(**dict(zip(LastRun.__dataclass_fields__, runs[0], strict=True))) if runs else None,
         differences=compared.others,
+        first=compared.first,
         unknown=str(refused) if problem is None and refused is not None else None,
         problem=problem.message if problem else None,
         hint=problem.hint if problem else None,

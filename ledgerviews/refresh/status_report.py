@@ -100,6 +100,7 @@ class Status:
         verified_at: when all was last compared with a full recompute.
         drift: what the scrub found, until a run has recomputed it as a whole or verified it.
         differences: a line on each difference of code and database that is none of a relation.
+        first: a line on each thing to mend before a revision can be written of what differs.
         unknown: why definitions were not compared, where nothing else is wrong.
         problem: what keeps the database from being at the packaged revision.
         hint: what to do about that.
@@ -111,6 +112,7 @@ class Status:
     verified_at: datetime | None
     drift: Drift | None
     differences: tuple[str, ...]
+    first: tuple[str, ...]
     unknown: str | None
     problem: str | None
     hint: str | None
@@ -125,11 +127,16 @@ class Status:
             detail = f" ({relation.detail})" if relation.detail else ""
             found.setdefault(relation.definition, []).append(f"{relation.schema}.{relation.name}{detail}")
         told = [
-            f"{definition}: {', '.join(names)}. {_MENDS[definition]}"
+            f"{definition}: {', '.join(names)}. {self._mend(definition)}"
             for definition, names in found.items()
             if definition in _MENDS
         ]
-        return (*told, *self.differences)
+        return (*(f"First: {line}" for line in self.first), *told, *self.differences)
+
+    def _mend(self, definition: str) -> str:
+        """What to do about a difference; a revision is written once nothing is to be mended first."""
+        mend = _MENDS[definition]
+        return mend if definition == NO_INDEX or not self.first else f"Then {mend[0].lower()}{mend[1:]}"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -161,5 +168,6 @@ class Status:
         return (
             self.problem is None
             and not self.differences
+            and not self.first
             and all(relation.definition in _AGREED for relation in self.relations)
         )

@@ -149,3 +149,9 @@ def same_indexes(name: str, spec: Spec, live: Live) -> bool:
 def same_options(spec: Spec, live: Live) -> bool:
     """Whether all declared options stand."""
     return not _options_differ({}, spec.get("options", {}), live.options)
+
+
+def same_expressions(spec: Spec, live: Live) -> bool:
+    """Whether all expressions of the declared checks were installed, so that the engine has run them."""
+    were = {check.get("expression") for check in (live.registered.checks if live.registered else ())}
+    return {check.get("expression") for check in spec.get("checks", ())} <= were | {None}

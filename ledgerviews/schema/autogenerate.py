@@ -27,7 +27,7 @@ from .declare import INFO, Comparison, Declared, compared
 from .dropping import require_unread
 from .engine_look import in_words
 from .engine_versions import SCHEMA
-from .execute import SETTINGS, version_table
+from .execute import SETTINGS, version_table, writing
 from .execute import in_words as place_in_words
 from .freeze import literal
 from .frozen_operations import FrozenEngineOp, FrozenReplaceOp, FrozenTrackOp
@@ -98,7 +98,14 @@ def _compare(autogen_context: AutogenContext, upgrade_ops: ops.UpgradeOps, _sche
         first, own, last = _operations(found, wanted, autogen_context, others=bool(early))
         dialect = autogen_context.dialect
         default = (dialect.default_schema_name if dialect else None) or MODEL_SCHEMA
-        require_unread(run, late, found, schema=wanted.schema, default_schema=default)
+        require_unread(
+            run,
+            late,
+            found,
+            schema=wanted.schema,
+            default_schema=default,
+            writing=writing(autogen_context.migration_context),
+        )
         early = released(run, early, engine=found.state.engine, default_schema=default)
     for line in role_look.in_words(found.missing_roles):
         logging.getLogger(LOG).warning(line)
@@ -124,7 +131,13 @@ def _operations(
     if engine and version and not found.altered:
         # An older registry does not tell what was installed; the next revision compares.
         return [*engine], [], []
-    require_possible(found, catalog=wanted.catalog, schema=wanted.schema, others=others)
+    require_possible(
+        found,
+        catalog=wanted.catalog,
+        schema=wanted.schema,
+        others=others,
+        writing=writing(autogen_context.migration_context),
+    )
     before, after = views(found.differences)
     own: list[ops.MigrateOperation] = []
     if found.differences:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ledgerviews.errors import DeclarationError, DriftError
 
-from .aspects import aspects_of, same_indexes, same_options, same_text
+from .aspects import aspects_of, same_expressions, same_indexes, same_options, same_text
 from .installed import installed
 from .keys import SOURCE, Spec, located
 from .specs import ordered
@@ -70,6 +70,7 @@ def in_question(specs: Mapping[str, Spec], state: State, *, schema: str) -> dict
             and same_text(spec, live)
             and same_indexes(place[1], spec, live)
             and same_options(spec, live)
+            and same_expressions(spec, live)
         )
         if stands and settled and not any(read in found for read in spec.get("reads", ())):
             continue

@@ -18,6 +18,10 @@ from ledgerviews.queries import query
 if TYPE_CHECKING:
     import psycopg
 
+    from ledgerviews.catalog import Source
+
+    from .live import Run
+
 Contract = Mapping[str, Mapping[str, str]]
 
 _NO_RIGHT = "this role may not SELECT"
@@ -60,6 +64,12 @@ def check(connection: psycopg.Connection, contracts: Iterable[Contract]) -> None
     if faults:
         info = connection.info
         unreadable = [fault for fault in faults if _NO_RIGHT in fault]
+        declared = dict.fromkeys(
+            key
+            for contract in wanted
+            for key, columns in contract.items()
+            if any(_NO_RIGHT not in fault for fault in compare({key: columns}, found))
+        )
         raise ContractError(
             f"Database {info.dbname!r} (as {info.user!r}) lacks what the relations read; "
             "nothing was created:\n" + "\n".join(f"  - {fault}" for fault in faults),
@@ -67,9 +77,59 @@ def check(connection: psycopg.Connection, contracts: Iterable[Contract]) -> None
                 "Grant what is missing; then upgrade again."
                 if len(unreadable) == len(faults)
                 else "Run the application's own migrations first, or point LEDGERVIEWS_DATABASE_URL at the"
-                " right database; then upgrade again (`alembic upgrade head`, `ledgerviews db upgrade`)."
+                f" right database, or mend what {what_declares(declared)} and write the revision anew; then"
+                " upgrade again (`alembic upgrade head`, `ledgerviews db upgrade`)."
             ),
         )
+
+
+def misfits(run: Run, sources: Iterable[Source]) -> dict[str, tuple[str, ...]]:
+    """Of each source whose table stands: what its declared columns are not, a line each.
+
+    A table that is not there yet is the application's to create, and rights are asked for by the upgrade.
+
+    Args:
+        run: runs a statement.
+        sources: what is declared.
+    """
+    wanted = {source.qualified: source for source in sources}
+    if not wanted:
+        return {}
+    names = sorted({source.name for source in wanted.values()})
+    found = _collect(run(query("source_columns"), {"names": names}))
+    told = {}
+    for key, source in wanted.items():
+        table = found.get((source.schema, source.name))
+        lines = () if table is None else tuple(_misfits(key, source.columns, table))
+        if lines:
+            told[key] = lines
+    return told
+
+
+def in_words(found: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """A line on each source whose columns do not fit, with what to do."""
+    return [
+        f"{'; '.join(lines)}. Mend what {what_declares([key])},"
+        " or run the application's own migrations first."
+        for key, lines in found.items()
+    ]
+
+
+def _misfits(key: str, columns: Mapping[str, str], table: Mapping[str, FoundColumn]) -> Iterable[str]:
+    for name, words in columns.items():
+        accepted, column = _alternatives(words), table.get(name)
+        if column is None:
+            yield f"{key}.{name} is declared, and there is no such column"
+        elif column.word not in accepted:
+            # A type has another name in a declaration than PostgreSQL tells of it.
+            word = f" ({column.word})" if column.word != column.type_name else ""
+            yield f"{key}.{name} is declared as {' or '.join(accepted)}, and is {column.type_name}{word}"
+
+
+def what_declares(keys: Iterable[str]) -> str:
+    """What is to be mended where the declaration is wrong: ``Source public.orders declares``."""
+    names = list(keys)
+    return f"Source {names[0]} declares" if len(names) == 1 else f"the Sources {', '.join(names)} declare"
 
 
 def compare(contract: Contract, found: Found) -> list[str]:

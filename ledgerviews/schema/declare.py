@@ -14,6 +14,7 @@ from ledgerviews.errors import DeclarationError, DriftError, LedgerviewsError, U
 from ledgerviews.queries import query
 
 from .compare import differences, in_question, printed_standing
+from .contract import misfits
 from .engine_look import altered
 from .engine_versions import LATEST
 from .live import NEEDED_ENGINE, conditions, read
@@ -68,6 +69,7 @@ class Comparison:
         altered: the engine's functions that are not as its version makes them, and in what.
         schemas: where names without a schema are looked up.
         missing_roles: the declared roles that do not exist, and what declares them.
+        misfits: what the declared columns of sources are not, by source.
     """
 
     specs: dict[str, Spec]
@@ -76,6 +78,7 @@ class Comparison:
     altered: dict[str, tuple[str, ...]]
     schemas: Sequence[str]
     missing_roles: dict[str, tuple[str, ...]]
+    misfits: dict[str, tuple[str, ...]]
 
 
 def declare(
@@ -164,6 +167,7 @@ def compared(run: Run, wanted: Declared, *, history: str | None = None) -> Compa
         known = NEEDED_ENGINE <= here.engine <= LATEST
         changed = altered(run, here.engine, may_create=here.may_create) if known else {}
         missing = missing_roles(run, found)
+        unfit = misfits(run, wanted.catalog.sources.values()) if wanted.catalog is not None else {}
     finally:
         run("ROLLBACK TO SAVEPOINT ledgerviews_look", None)
     return Comparison(
@@ -173,6 +177,7 @@ def compared(run: Run, wanted: Declared, *, history: str | None = None) -> Compa
         altered=changed,
         schemas=here.schemas,
         missing_roles=missing,
+        misfits=unfit,
     )
 
 

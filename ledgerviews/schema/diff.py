@@ -14,7 +14,7 @@ from ledgerviews.catalog import load
 from ledgerviews.errors import DriftError
 from ledgerviews.queries import query
 
-from . import role_look
+from . import contract, role_look
 from .compare import unknown
 from .declare import Declared, compared
 from .difftext import written
@@ -23,6 +23,7 @@ from .engine_versions import SCHEMA
 from .keys import located
 from .live import NEEDED_ENGINE
 from .plan import Relation, plan
+from .refusals import faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,6 +46,7 @@ class Diff:
         text: all of it as SQL; empty where nothing differs.
         notes: what could not be compared here, and what else keeps the database from being as declared.
         altered: those of the notes that are on functions of the engine that were altered.
+        first: a line on each thing to mend before a revision can be written.
         current: whether nothing differs and no migration is pending.
     """
 
@@ -53,6 +55,7 @@ class Diff:
     text: str
     notes: tuple[str, ...]
     altered: tuple[str, ...]
+    first: tuple[str, ...]
     current: bool
 
 
@@ -99,13 +102,19 @@ def diff(settings: Settings) -> Diff:
         " `ledgerviews db revision -m TEXT` writes a revision that makes it anew."
         for line in in_words(found.altered)
     ]
+    misfits = contract.in_words(found.misfits)
     return Diff(
         differences=tuple(found.differences),
         steps=tuple(steps),
         text=written(found.differences, steps, relations, schema=settings.schema, catalog=wanted.catalog),
-        notes=(*notes, *altered),
+        notes=(*notes, *misfits, *altered),
         altered=tuple(altered),
-        current=not (found.differences or pending or found.state.untracked or found.altered),
+        first=tuple(
+            f"{' '.join([fault.told, *fault.shown]) if fault.told.endswith(':') else fault.told + '.'}"
+            f" {fault.mend}."
+            for fault in faults(found, catalog=wanted.catalog, schema=settings.schema)
+        ),
+        current=not (found.differences or pending or found.state.untracked or found.altered or found.misfits),
     )
 
 

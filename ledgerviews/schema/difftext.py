@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .plan import Relation, Step
 
 _KEYWORDS = {"view": "VIEW", "materialized view": "MATERIALIZED VIEW"}
+_NAMING = frozenset({"kind", "schema", "name"})
+"""What of a source's spec its key says already."""
 _DEFINED = frozenset({"definition", "reads", "kind", "registration", "rollup"})
 
 
@@ -74,7 +76,9 @@ def _heading(
 
 def _refused(one: Difference, catalog: Catalog | None) -> Iterator[str]:
     if one.normal is not None and one.normal.error is not None:
-        yield f"--   cannot be created now: {one.normal.error}"
+        check = one.normal.check
+        what = "cannot be created now" if check is None else f"check {check} cannot be run"
+        yield f"--   {what}: {one.normal.error}"
         yield from (f"--   {line}" for line in shown(catalog, one))
         yield f"--   {mend(catalog, one)}."
 
@@ -221,9 +225,26 @@ def _checks(before: Spec, after: Spec) -> Iterator[str]:
 def _source(key: str, before: Spec, after: Spec) -> Iterator[str]:
     if not after:
         yield f"-- {key} is tracked no longer"
-    for name in sorted({*before, *after}):
-        if before.get(name) != after.get(name):
-            yield f"-- {name}: {before.get(name)!r} in the database, {after.get(name)!r} in the code"
+    for name in sorted({*before, *after} - _NAMING):
+        if (before.get(name) or None) == (after.get(name) or None):
+            continue
+        was, shall = _told(before.get(name)), _told(after.get(name))
+        if was == shall:
+            # The same parent, with another key or day.
+            was, shall = _told(before.get(name), all_of_it=True), _told(after.get(name), all_of_it=True)
+        yield f"-- {name}: {was} in the database, {shall} in the code"
+
+
+def _told(value: Any, *, all_of_it: bool = False) -> str:
+    """What a source declares, as who declares it would write it."""
+    if not value:
+        return "none"
+    if isinstance(value, dict):
+        parts = f" (key {_told(value.get('key'))}, day {_told(value.get('day'))})" if all_of_it else ""
+        return f"{value['schema']}.{value['name']}{parts}"
+    if isinstance(value, list):
+        return ", ".join(f"({columns.replace(',', ', ')})" for columns in value)
+    return str(value)
 
 
 def _name(place: tuple[str, str]) -> str:

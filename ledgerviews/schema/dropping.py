@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from alembic.operations import ops
 
-from ledgerviews.errors import DeclarationError
+from ledgerviews.errors import DeclarationError, UnwritableError
 from ledgerviews.queries import query
 
 from .compare import DROP
@@ -25,13 +25,14 @@ _DAYS = "single days of "
 _PARTS = ("_whole", "_days")
 
 
-def require_unread(
+def require_unread(  # noqa: PLR0913 (what is compared, and what for)
     run: Run,
     found: Sequence[ops.MigrateOperation],
     comparison: Comparison,
     *,
     schema: str,
     default_schema: str,
+    writing: bool = True,
 ) -> None:
     """Raise DeclarationError where operations drop what is read by what stays, or by what comes before them.
 
@@ -41,6 +42,7 @@ def require_unread(
         comparison: what is declared, and what stands.
         schema: the target schema.
         default_schema: that of tables without one.
+        writing: whether a revision is to be written; else UnwritableError is raised.
     """
     going = list(_dropped(found, default_schema))
     if not going:
@@ -51,8 +53,11 @@ def require_unread(
     told = still_reading(going, standing, comparison, schema=schema)
     if not told:
         return
-    raise DeclarationError(
-        "The revision would drop what is still read; nothing was written:",
+    fault = DeclarationError if writing else UnwritableError
+    raise fault(
+        "The revision would drop what is still read; nothing was written:"
+        if writing
+        else "A revision would drop what is still read:",
         shown=[f"{_name(one)}: read by {', '.join(readers)}" for one, readers in told.items()],
         hint="Have the SELECTs do without it, and its source's columns in sources.py, in this revision or an"
         " earlier one; or leave it in the metadata. Rename a column by hand, with op.alter_column(…,"

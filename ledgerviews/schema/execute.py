@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from alembic.util import CommandError
 from psycopg import sql
 
@@ -12,6 +13,8 @@ from ledgerviews import db
 from ledgerviews.config import Settings
 from ledgerviews.errors import LedgerviewsError
 from ledgerviews.queries import query
+
+from .mistakes import unrun_check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 
 SETTINGS = "ledgerviews_settings"
 """The key under which an Alembic Config's attributes carry the Settings."""
+
+CHECKING = "ledgerviews_checking"
+"""The key under which an Alembic Config's attributes say that code and database are only compared."""
 
 
 def settings_of(operations: Operations) -> Settings:
@@ -32,6 +38,15 @@ def _given(operations: Operations) -> Settings | None:
     config = operations.get_context().config
     settings = config.attributes.get(SETTINGS) if config is not None else None
     return settings if isinstance(settings, Settings) else None
+
+
+def writing(context: MigrationContext | None) -> bool:
+    """Whether a revision is to be written of what differs; ``alembic check`` compares only."""
+    config = context.config if context is not None else None
+    if config is None:
+        return True
+    command = getattr(config.cmd_opts, "cmd", None) or (None,)
+    return not config.attributes.get(CHECKING) and getattr(command[0], "__name__", "") != "check"
 
 
 def offline(operations: Operations) -> bool:
@@ -131,7 +146,12 @@ def run(operations: Operations, script: str) -> None:
     with command_errors(operations):
         cursor.execute("SELECT pg_catalog.current_setting('search_path')")
         ((path,),) = cursor.fetchall()
-        cursor.execute(remember_history(operations) + _GUARD + script)
+        try:
+            cursor.execute(remember_history(operations) + _GUARD + script)
+        except psycopg.Error as exc:
+            if error := unrun_check(exc):
+                raise error from exc
+            raise
         cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [path])
 
 

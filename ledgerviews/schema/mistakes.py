@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from pathlib import Path
 from types import ModuleType
 
+import alembic
 import psycopg
 from alembic.util import CommandError
 from sqlalchemy import exc as sqlalchemy_errors
 
 from ledgerviews import db
-from ledgerviews.errors import LedgerviewsError, UsageError
+from ledgerviews.errors import DatabaseError, LedgerviewsError, UsageError
 from ledgerviews.revisions import flaw, no_python
 
 _OURS = Path(__file__).resolve().parents[1]
+_ALEMBIC = Path(alembic.__file__).resolve().parent
+# As the engine's trigger says it.
+_CHECK = re.compile(r"(?P<what>Check .+ of [^:]+\.(?P<relation>[^:.]+)): (?P<words>.*)", re.DOTALL)
 _MODULE = "<module>"
 _AGAIN = "Mend it, then run the command again."
 
@@ -68,6 +73,29 @@ def failed(
     kept = f"Nothing of its transaction was kept{now}."
     error.hint = f"{kept} {_AGAIN}" if error.hint in {None, _AGAIN} else f"{error.hint}\n  {kept}"
     return error
+
+
+def unrun_check(exc: psycopg.Error) -> DatabaseError | None:
+    """The error for a check that the engine cannot run, with its files; None for all else."""
+    diag = exc.diag
+    found = _CHECK.fullmatch(diag.message_primary or "")
+    if found is None or "ledgerviews.check_added()" not in (diag.context or ""):
+        return None
+    held = f", and in {file}, which holds it, too" if (file := _running()) is not None else ""
+    return DatabaseError(
+        f"{found['what']} cannot be run: {found['words']}; nothing was changed.",
+        hint=f"Mend it in {found['relation']}.py{held}; or write the revision again, as long as no database"
+        " is at it.",
+    )
+
+
+def _running() -> str | None:
+    """The file whose code has called an operation of ours: the revision that runs."""
+    for frame in reversed(traceback.extract_stack()):
+        path = Path(frame.filename)
+        if path.is_file() and not any(path.resolve().is_relative_to(one) for one in (_OURS, _ALEMBIC)):
+            return frame.filename
+    return None
 
 
 def _place(exc: BaseException, folder: Path) -> str | None:

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
+from ledgerviews.errors import DeclarationError
 from ledgerviews.queries import query
-from ledgerviews.sqltext import MODEL_SCHEMA, identifier, moved, statement, unmoved
+from ledgerviews.sqltext import MODEL_SCHEMA, identifier, moved, qualified_names, statement, unmoved
 
 from .incremental import rollup_name
 from .keys import Spec, located, split_index
 from .live import Column
 from .printed import Normal, ReadColumn, plain
-from .sql_errors import is_about_the_text, message, position, sqlstate
+from .sql_errors import SYNTAX, is_about_the_text, message, position, sqlstate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,6 +41,7 @@ class _Made:
     shown: bool = True
     table: bool = False
     indexes: list[str] = field(default_factory=list)
+    fault: dict[str, Any] = field(default_factory=dict)
 
 
 def normalized(
@@ -110,6 +112,7 @@ class _Maker:
             self._index(made, spec)
             self._set_options(made, spec)
             self._run(_OURS, None)
+            self._try_checks(made, spec)
             self._rename(made, shown=False)
             for read in reads:
                 self._rename(self._made[read], shown=False)
@@ -162,6 +165,7 @@ class _Maker:
                 indexes=tuple(by_name[index] for index in self._made[key].indexes),
                 reads=_read_columns(reads),
                 reads_days=_read_columns(reads_days),
+                **self._made[key].fault,
             )
         return found
 
@@ -254,6 +258,39 @@ class _Maker:
         )
         kind, name = ("VIEW", made.name) if spec["kind"] == "view" else ("TABLE", self._rows(made))
         self._send("options", f"ALTER {kind} {_temporary(name)} SET ({given.as_string(None)})")
+
+    def _try_checks(self, made: _Made, spec: Spec) -> None:
+        """Have PostgreSQL read each check's expression as the engine runs it, on a table of the same columns.
+
+        The search_path is the engine's. The first one that cannot be run is noted: the definition can be.
+        """
+        for check in spec.get("checks", ()):
+            if made.fault or (expression := check.get("expression")) is None:
+                continue
+            name, rows = _temporary(f"{made.unique}:check"), _temporary(self._rows(made))
+            # The bracket stands on a line of its own, because an expression may end in a comment.
+            begin = f"CREATE TEMPORARY VIEW {name} AS\nSELECT m.* FROM {rows} AS m WHERE NOT ("
+            fault = {"part": "checks", "check": check["name"]}
+            self._run("SAVEPOINT ledgerviews_check", None)
+            try:
+                # One that holds another statement is not sent: the driver would have that run, too.
+                statement(expression)
+                self._run(f"{begin}{expression}\n)", None)
+            except DeclarationError:
+                made.fault = fault | {"error": "it holds more than one statement", "sqlstate": SYNTAX}
+            except Exception as exc:
+                if not is_about_the_text(exc):
+                    raise
+                found, state = position(exc), sqlstate(exc)
+                at = None if found is None else min(max(found - len(begin), 0), len(expression))
+                if state == SYNTAX or not self._awaits(expression):
+                    made.fault = fault | {"error": message(exc), "sqlstate": state, "at": at}
+            finally:
+                self._run("ROLLBACK TO SAVEPOINT ledgerviews_check", None)
+
+    def _awaits(self, expression: str) -> bool:
+        """Whether an expression names what is being compared, too, which may stand otherwise by then."""
+        return bool(qualified_names(expression) & {located(key, self._schema) for key in self._specs})
 
     def _rows(self, made: _Made) -> str:
         """A table of the same columns."""

@@ -38,9 +38,10 @@ class Normal:
             went, and what was restored from a dump was made from it.
         days_again: the same of the function.
         indexes: the declared indexes, in their order.
-        error: why it cannot be created.
+        error: why it cannot be created, or its check be run.
         sqlstate: PostgreSQL's code for that.
-        part: the part of the spec that is to blame: definition, day_definition, indexes or options.
+        part: the part of the spec that is to blame: definition, day_definition, indexes, options or checks.
+        check: the name of the check that cannot be run.
         at: the position in it, from 0; None where nobody knows it.
         reads: the columns of tables that it reads, as schema, table and column, None for no one of them.
         reads_days: those of the function of single days.
@@ -55,6 +56,7 @@ class Normal:
     error: str | None = None
     sqlstate: str | None = None
     part: str = "definition"
+    check: str | None = None
     at: int | None = None
     reads: frozenset[ReadColumn] = frozenset()
     reads_days: frozenset[ReadColumn] = frozenset()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ledgerviews.errors import DeclarationError
+from ledgerviews.errors import DeclarationError, UnwritableError
 from ledgerviews.sqltext import qualified_names, statement
 
 from .compare import DROP
+from .contract import what_declares
 from .engine_versions import SCHEMA
 from .keys import SOURCE
 from .pointing import in_file
@@ -15,17 +17,19 @@ from .specs import still_read
 from .sql_errors import SYNTAX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ledgerviews.catalog import Catalog
 
     from .compare import Difference
     from .declare import Comparison
+    from .keys import Spec
+    from .printed import Normal
 
 _NOT_ALLOWED = "42501"
 """Whoever writes the revision may do less than who runs it."""
 _NO_COLUMN = "42703"
-_IN_PYTHON = {"indexes", "options"}
+_IN_PYTHON = {"indexes", "options", "checks"}
 _PARTS = {
     "definition": "",
     "day_definition": " (in its SELECT of single days)",
@@ -34,8 +38,27 @@ _PARTS = {
 }
 
 
-def require_possible(found: Comparison, *, catalog: Catalog | None, schema: str, others: bool) -> None:
-    """Raise DeclarationError where the revision could not be applied.
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Why no revision can be written of what is declared.
+
+    Attributes:
+        told: the object and the cause, without a full stop.
+        shown: the lines that show where it is.
+        mend: what to do first, without a full stop.
+        again: whether it is to be said that the revision comes after that.
+    """
+
+    told: str
+    shown: Sequence[str] = ()
+    mend: str
+    again: bool = True
+
+
+def require_possible(
+    found: Comparison, *, catalog: Catalog | None, schema: str, others: bool, writing: bool = True
+) -> None:
+    """Raise DeclarationError where the revision could not be applied; UnwritableError if none is asked for.
 
     Args:
         found: what differs.
@@ -43,15 +66,45 @@ def require_possible(found: Comparison, *, catalog: Catalog | None, schema: str,
         schema: the target schema.
         others: whether the revision also changes tables, functions and the like, on which a definition may
             wait.
+        writing: whether one is to be written; else code and database are only compared.
     """
+    for fault in faults(found, catalog=catalog, schema=schema, others=others):
+        # What is shown may be a list, which the first line leads to.
+        ends = ":" if fault.told.endswith(":") else "."
+        told = fault.told.removesuffix(":")
+        if writing:
+            raise DeclarationError(
+                f"{told}; nothing was written{ends}",
+                shown=fault.shown,
+                hint=f"{fault.mend}{', then write the revision again' if fault.again else ''}.",
+            )
+        then = ", then `ledgerviews db revision -m TEXT` writes the revision"
+        raise UnwritableError(
+            f"{told}{ends}",
+            shown=fault.shown,
+            hint=f"{fault.mend}{then if fault.again else ''}.",
+        )
+
+
+def faults(
+    found: Comparison, *, catalog: Catalog | None, schema: str, others: bool = False
+) -> Iterator[Fault]:
+    """Everything for which no revision is written, in the order in which it is told."""
     gone = [one.key for one in found.differences if one.what == DROP and (one.before or {})["kind"] != SOURCE]
-    if read := still_read(found.specs, gone, schema=schema, search_path=found.schemas):
-        reader, going = read[0]
+    for reader, going in still_read(found.specs, gone, schema=schema, search_path=found.schemas):
         # Only a model has a former name: an entity's key has a schema.
         renamed = "" if "." in going else f"; where {going} has another name now, say so with formerly"
-        raise DeclarationError(
-            f"{going} is declared no longer, and {reader} still reads it; nothing was written.",
-            hint=f"Declare {going} again, or have {reader} do without it{renamed}.",
+        yield Fault(
+            told=f"{going} is declared no longer, and {reader} still reads it",
+            mend=f"Declare {going} again, or have {reader} do without it{renamed}",
+            again=False,
+        )
+    # Where the revision changes tables, too, columns may become what is declared.
+    if found.misfits and not others:
+        yield Fault(
+            told="The columns that sources declare are not those of the application's tables:",
+            shown=[f"{line}." for lines in found.misfits.values() for line in lines],
+            mend=f"Mend what {what_declares(found.misfits)}, or run the application's own migrations first",
         )
     waiting: set[str] = set()
     for one in found.differences:
@@ -60,14 +113,19 @@ def require_possible(found: Comparison, *, catalog: Catalog | None, schema: str,
             continue
         if normal.sqlstate == _NOT_ALLOWED or (
             normal.sqlstate != SYNTAX
+            and _may_come(one.after, normal)
             and (others or waiting & set(one.after.get("reads", ())) or _waits_for_engine(one, found))
         ):
             waiting.add(one.key)
             continue
-        raise DeclarationError(
-            f"{one.key} cannot be created: {normal.error}{_PARTS[normal.part]}; nothing was written.",
+        yield Fault(
+            told=(
+                f"{one.key} cannot be created: {normal.error}{_PARTS[normal.part]}"
+                if normal.check is None
+                else f"Check {normal.check} of {one.key} cannot be run: {normal.error}"
+            ),
             shown=shown(catalog, one),
-            hint=f"{mend(catalog, one)}, then write the revision again.",
+            mend=mend(catalog, one),
         )
 
 
@@ -86,11 +144,28 @@ def shown(catalog: Catalog | None, one: Difference) -> Sequence[str]:
     normal = one.normal
     if normal is None or normal.at is None or one.after is None:
         return ()
-    return in_file(catalog, one.key, normal.part, normal.at, statement(one.after[normal.part]))
+    return in_file(catalog, one.key, normal.part, normal.at, _text(one.after, normal))
+
+
+def _text(spec: Spec, normal: Normal) -> str:
+    """The text that PostgreSQL refuses, as it was tried."""
+    if normal.check is None:
+        return statement(spec[normal.part])
+    return next(str(check["expression"]) for check in spec["checks"] if check["name"] == normal.check)
+
+
+def _may_come(spec: Spec, normal: Normal) -> bool:
+    """Whether what PostgreSQL misses may be made by the same revision.
+
+    A check is run with nothing on the search_path, so it can only wait for what it names with a schema; m is
+    the row.
+    """
+    return normal.check is None or any(name[0] != "m" for name in qualified_names(_text(spec, normal)))
 
 
 def _waits_for_engine(one: Difference, found: Comparison) -> bool:
     """Whether it calls functions of the engine, which the same revision brings."""
-    return not found.state.engine and any(
-        name[0] == SCHEMA for name in qualified_names((one.after or {})["definition"])
-    )
+    if found.state.engine or one.after is None or one.normal is None:
+        return False
+    texts = [one.after["definition"], *([_text(one.after, one.normal)] if one.normal.check else [])]
+    return any(name[0] == SCHEMA for text in texts for name in qualified_names(text))

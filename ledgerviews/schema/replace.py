@@ -20,6 +20,7 @@ from ledgerviews.errors import DatabaseError, UsageError
 from . import stage_sql, staging, statements, unrefreshed
 from .execute import command_errors, installed_version, offline, remember_history, settings_of
 from .incremental import ParentTable
+from .mistakes import unrun_check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,7 +103,7 @@ def _run(operations: Operations, operation: ReplaceOp) -> None:
                 raise
             raw.rollback()
         except psycopg.Error as exc:
-            if error := _located(exc):
+            if error := _located(exc) or unrun_check(exc):
                 raise error from exc
             raise
         else:

@@ -28,11 +28,13 @@ class Standing:
         relations: what differs, by where it stands, or is to: create, drop, change or rename; and in what, or
             to which name.
         others: a line on each difference that is none of a relation.
+        first: a line on each thing to mend before a revision can be written of what differs.
         refused: why nothing could be compared.
     """
 
     relations: Mapping[Place, tuple[str, str]] = field(default_factory=dict)
     others: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
     refused: LedgerviewsError | None = None
 
 
@@ -53,6 +55,7 @@ def standing(settings: Settings) -> Standing:
             *(f"{one.key} is not tracked as it is declared: `ledgerviews diff` shows it." for one in sources),
             *found.altered,
         ),
+        first=found.first,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     Connect = Callable[[str], psycopg.Connection]
 
 MODEL = """
-from ledgerviews.catalog import Kind, Model
+from ledgerviews.catalog import Kind, Model, expression
 MODEL = Model.beside(
     __file__, kind=Kind.{kind}, description="A model.", grain={grain}, columns={{"id": "The id."}},{more}
 )
@@ -100,6 +101,235 @@ def test_a_model_that_cannot_be_is_told_instead_of_written(shop: Shop) -> None:
         "  Mend it in m.sql, then write the revision again.\n" in told.stderr
     )
     assert sorted((shop.folder / "shop/migrations/versions").glob("*.py")) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("import no_such_library", "ModuleNotFoundError: No module named 'no_such_library'."),
+        ("open('/nosuch')", "FileNotFoundError: [Errno 2] No such file or directory: '/nosuch'."),
+        ("x = y", "NameError: name 'y' is not defined."),
+    ],
+)
+def test_a_mistake_in_a_declaration_is_told_with_its_line(shop: Shop, line: str, told: str) -> None:
+    """By each command that reads the models: file, line, Python's words, what to do; exit code 2."""
+    path = shop.folder / "shop/models/m.py"
+    path.write_text(line + "\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+
+    done = [
+        shop(*words.split())
+        for words in ("status", "diff", "db revision -m x", "db check", "db render", "refresh --select m")
+    ]
+
+    for one in done:
+        assert one.returncode == 2, one.stderr
+        assert one.stderr == f"ledgerviews: {path}, line 1: {told}\n  Mend it, then run the command again.\n"
+
+
+@pytest.mark.parametrize(
+    ("check", "said", "line"),
+    [
+        ("evvents < 600", 'column "evvents" does not exist', "LINE 1: evvents < 600\n--           ^"),
+        (
+            "m.id + 1",
+            "argument of NOT must be type boolean, not type integer",
+            "LINE 1: m.id + 1\n--           ^",
+        ),
+        ("id <", 'syntax error at or near ")"', "LINE 1: id <\n--               ^"),
+        ("true); COMMIT; --", "it holds more than one statement", None),
+    ],
+)
+def test_a_check_that_cannot_be_run_is_told_instead_of_written(
+    shop: Shop, check: str, said: str, line: str | None
+) -> None:
+    """On a mart that stands and on a new one: its name, PostgreSQL's words, the file; nothing is written."""
+    more = f' checks=(expression("few", {check!r}),)'
+    told = []
+    for name in ("m", "n"):
+        shop.declare(name, "SELECT o.id FROM public.orders AS o", more=more)
+        told.append((name, shop("diff"), shop("db", "revision", "-m", "second")))
+        shop.declare(name, "SELECT o.id FROM public.orders AS o")
+
+    for name, differing, writing in told:
+        assert differing.returncode == 4, differing.stderr
+        assert f"--   check few cannot be run: {said}" in differing.stdout
+        assert f"--   Mend it in {name}.py.\n" in differing.stdout
+        assert line is None or f"--   {line}\n" in differing.stdout
+        assert writing.returncode == 2
+        assert f"ledgerviews: Check few of {name} cannot be run: {said}" in writing.stderr
+        assert "; nothing was written.\n" in writing.stderr
+        assert f"  Mend it in {name}.py, then write the revision again.\n" in writing.stderr
+    assert len(list((shop.folder / "shop/migrations/versions").glob("*.py"))) == 1
+
+
+def test_a_check_is_tried_as_the_engine_runs_it(shop: Shop, connect: Connect) -> None:
+    """System columns, a comment at its end, a subquery, another model of the same revision: each is taken."""
+    sound = ("m.ctid IS NOT NULL -- always", "id IN (SELECT o.id FROM public.orders AS o)", "NOT m IS NULL")
+    checks = ", ".join(f'expression("c{number}", {check!r})' for number, check in enumerate(sound))
+    shop.declare("m", "SELECT o.id FROM public.orders AS o", more=f" checks=({checks},)")
+    new = 'expression("of_n", "id IN (SELECT n.id FROM public.n AS n)")'
+    shop.declare("l", "SELECT n.id FROM public.n AS n", more=f" checks=({new},)")
+    shop.declare("n", "SELECT o.id FROM public.orders AS o")
+    connect(shop.url).execute("INSERT INTO public.orders VALUES (1)")
+
+    done = [shop("db", "revision", "-m", "second"), shop("db", "upgrade"), shop("refresh"), shop("diff")]
+
+    for one in done:
+        assert one.returncode == 0, one.stderr
+
+
+def test_a_check_that_an_upgrade_cannot_run_is_told_with_its_files(shop: Shop, connect: Connect) -> None:
+    """Edited by hand, in either operation: the declaration, the revision and PostgreSQL's words."""
+    shop.declare("n", "SELECT o.id FROM public.orders AS o", more=' checks=(expression("few", "id < 600"),)')
+    (written,) = shop("db", "revision", "-m", "second").stdout.split()
+    text = Path(written).read_text(encoding="utf-8")
+    Path(written).write_text(text.replace("id < 600", "idd < 600"), encoding="utf-8")
+    replacing = shop("db", "upgrade")
+    Path(written).unlink()
+    create = (
+        'op.ledgerviews_create_materialized_view("n", "SELECT 1 AS id", comment="N.", columns={"id": "Id."},'
+        ' unique_key=["id"], reads=[],'
+        ' checks=[{"name": "few", "kind": "expression", "expression": "idd < 600"}])'
+    )
+    path = by_hand(shop, f"import ledgerviews.schema\ndef upgrade():\n    {create}")
+    creating = shop("db", "upgrade")
+
+    for done, file in ((replacing, written), (creating, path)):
+        assert done.returncode == 1, done.stderr
+        assert done.stderr.endswith(
+            'ledgerviews: Check few of public.n cannot be run: column "idd" does not exist;'
+            " nothing was changed.\n"
+            f"  Mend it in n.py, and in {file}, which holds it, too; or write the revision again,"
+            " as long as no database is at it.\n"
+        )
+    assert connect(shop.url).execute("SELECT to_regclass('public.n')").fetchone() == (None,)
+
+
+REFUNDS = """
+from ledgerviews.catalog import Source
+SOURCES = [
+    Source(name="refunds", description="Refunds.", columns={{"id": "{id}", "made": "{made}"}}, day="made"),
+    Source(name="later", description="Not there yet.", columns={{"id": "uuid"}}),
+]
+"""
+
+
+def test_types_of_a_source_that_its_table_has_not_are_told(shop: Shop, connect: Connect) -> None:
+    """Of a new source and of a tracked one: diff, status and check tell each column, and no file is written.
+
+    A source whose table is not there yet is left to the upgrade.
+    """
+    connect(shop.url).execute("CREATE TABLE public.refunds (id integer, made timestamptz)")
+    path = shop.folder / "shop/models/sources.py"
+    path.write_text(REFUNDS.format(id="integer", made="datetime"), encoding="utf-8")
+    fresh = [shop("diff"), shop("db", "revision", "-m", "new")]
+    path.write_text(REFUNDS.format(id="integer", made="timestamptz"), encoding="utf-8")
+    assert shop("db", "revision", "-m", "refunds").returncode == 0
+    assert shop("db", "upgrade").returncode == 0
+    right = shop("diff")
+    path.write_text(REFUNDS.format(id="uuid", made="timestamptz"), encoding="utf-8")
+    tracked = [shop("diff"), shop("db", "revision", "-m", "changed")]
+    state = shop("status")
+    path.write_text(
+        REFUNDS.format(id="integer", made="timestamptz").replace('"id": "int', '"nr": "int'), encoding="utf-8"
+    )
+    renamed = shop("diff")
+
+    datetime = "public.refunds.made is declared as datetime, and is timestamp with time zone (timestamptz)."
+    uuid = "public.refunds.id is declared as uuid, and is integer."
+    mend = "Mend what Source public.refunds declares, or run the application's own migrations first."
+    assert right.returncode == 0, right.stderr
+    for (differing, written), told in ((fresh, datetime), (tracked, uuid)):
+        assert differing.returncode == 4
+        assert f"{told} {mend}\n" in differing.stderr
+        assert written.returncode == 2
+        assert written.stderr == (
+            "ledgerviews: The columns that sources declare are not those of the application's tables;"
+            f" nothing was written:\n  {told}\n"
+            f"  {mend.removesuffix('.')}, then write the revision again.\n"
+        )
+    assert state.returncode == 4
+    assert f"{uuid} {mend}" in state.stderr
+    assert f"public.refunds.nr is declared, and there is no such column. {mend}" in renamed.stderr
+    assert len(list((shop.folder / "shop/migrations/versions").glob("*.py"))) == 2
+
+
+PARTS = """
+from ledgerviews.catalog import Source
+COLUMNS = {"id": "integer", "made": "timestamptz"}
+SOURCES = [
+    Source(name="refunds", description="R.", columns=COLUMNS, day="made", key="id"),
+    Source(name="parts", description="P.", columns=COLUMNS, day="made", WITH),
+]
+"""
+
+
+def test_what_differs_in_a_source_is_told_in_its_declarations_words(shop: Shop, connect: Connect) -> None:
+    """Its day, its parent, the columns of its indexes, of a new one and of one that is changed."""
+    for table in ("refunds", "parts"):
+        connect(shop.url).execute(f"CREATE TABLE public.{table} (id integer, made timestamptz)")
+    path = shop.folder / "shop/models/sources.py"
+    path.write_text(PARTS.replace("WITH", 'key="id", parent="public.refunds"'), encoding="utf-8")
+    fresh = shop("diff").stdout
+    assert shop("db", "revision", "-m", "sources").returncode == 0
+    assert shop("db", "upgrade").returncode == 0
+    path.write_text(PARTS.replace("WITH", 'indexes=("id,made", "made")'), encoding="utf-8")
+    changed = shop("diff").stdout
+    path.write_text(
+        PARTS.replace("WITH", 'key="id", parent="public.refunds"').replace('key="id")', 'key="made")'),
+        encoding="utf-8",
+    )
+    other_key = shop("diff").stdout
+
+    assert "-- day: none in the database, made in the code\n" in fresh
+    assert "-- parent: none in the database, public.refunds in the code\n" in fresh
+    assert "-- indexes: none in the database, (id, made), (made) in the code\n" in changed
+    assert "-- parent: public.refunds in the database, none in the code\n" in changed
+    assert (
+        "-- parent: public.refunds (key id, day made) in the database,"
+        " public.refunds (key made, day made) in the code\n" in other_key
+    )
+    for text in (fresh, changed, other_key):
+        assert "None" not in text
+        assert "{" not in text
+        assert "-- kind" not in text
+
+
+def test_after_a_columns_rename_it_is_said_what_comes_first(shop: Shop, connect: Connect) -> None:
+    """The status says what to mend before a revision is written; check says that it differs, exit code 4."""
+    shop.declare("n", "SELECT m.id FROM public.m AS m")
+    connect(shop.url).execute("ALTER TABLE public.orders RENAME id TO nr")
+
+    state, checked = shop("status"), shop("db", "check")
+    told = json.loads(shop("status", "--json").stdout)
+    shop.declare("m", "SELECT o.nr AS id FROM public.orders AS o")
+    mended = shop("status")
+    written = shop("db", "revision", "-m", "renamed")
+
+    first = "m cannot be created: column o.id does not exist. Mend it in m.sql."
+    assert state.returncode == 4
+    assert state.stderr.splitlines()[:3] == [
+        f"First: {first}",
+        (
+            "differs: public.m (definition). Then `ledgerviews diff` shows it as SQL,"
+            " `ledgerviews db revision -m TEXT` writes a revision."
+        ),
+        (
+            "not installed: public.n. Then write a revision that installs it,"
+            " or set LEDGERVIEWS_SCHEMA to where it stands."
+        ),
+    ]
+    assert told["first"] == [first]
+    assert told["current"] is False
+    assert checked.returncode == 4
+    assert checked.stderr == (
+        "ledgerviews: m cannot be created: column o.id does not exist.\n"
+        "  LINE 1: SELECT o.id FROM public.orders AS o\n"
+        "                 ^\n"
+        "  Mend it in m.sql, then `ledgerviews db revision -m TEXT` writes the revision.\n"
+    )
+    assert "First:" not in mended.stderr
+    assert written.returncode == 0, written.stderr
 
 
 def test_an_unknown_role_is_named_with_its_statement(shop: Shop) -> None:

@@ -102,6 +102,10 @@ def test_every_fault_is_said_at_once(application_url: str, connect: Connect) -> 
             " in schema app"
         ),
     ]
+    assert (
+        "or mend what the Sources public.suggestion_events, public.suggestion_feedback declare and write the"
+        " revision anew; then upgrade again" in str(caught.value.hint)
+    )
     assert connection.execute("SELECT to_regnamespace('ledgerviews')").fetchone() == (None,)
 
 

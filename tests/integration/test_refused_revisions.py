@@ -260,6 +260,24 @@ def test_a_column_that_is_read_is_not_dropped(by_day: Application) -> None:
     assert by_day.differs() == []
 
 
+def test_a_check_speaks_of_no_revision(by_day: Application) -> None:
+    """What no revision could be written for is told by `alembic check` as what differs."""
+    by_day.models["stg"]["sql"] = by_day.models["stg"]["sql"].replace("o.total", "o.sum")
+    by_day._config()
+    selected = by_day.alembic("check")
+    by_day.models["stg"]["sql"] = by_day.models["stg"]["sql"].replace("o.sum", "o.total")
+    del by_day.tables["orders"]["total"]
+    by_day._config()
+    dropped = by_day.alembic("check")
+
+    assert "stg cannot be created: column o.sum does not exist.\n" in selected.stdout + selected.stderr
+    assert "A revision would drop what is still read:\n" in dropped.stdout + dropped.stderr
+    for done in (selected, dropped):
+        assert done.returncode != 0
+        assert "nothing was written" not in done.stdout + done.stderr
+        assert "write the revision again" not in done.stdout + done.stderr
+
+
 def test_a_column_goes_with_what_reads_it(by_day: Application) -> None:
     """In one revision the views are replaced before; what the source still declares is told; back, too."""
     del by_day.tables["orders"]["total"]
@@ -348,6 +366,49 @@ def test_a_column_that_its_source_does_not_declare_is_told(by_day: Application) 
     assert "Declare it among the columns of its source in sources.py" in told
 
 
+def test_a_type_that_a_column_has_not_is_told(by_day: Application) -> None:
+    """Where nothing else differs, too; where the revision changes tables, it may become what is declared."""
+    by_day.sources["orders"]["columns"]["total"] = "uuid"
+
+    told = refused(by_day)
+    by_day.tables["others"] = {"id": "Integer"}
+    text = by_day.revision()
+
+    assert told == (
+        "The columns that sources declare are not those of the application's tables; nothing was written:\n"
+        "  public.orders.total is declared as uuid, and is numeric (number).\n"
+        "  Mend what Source public.orders declares, or run the application's own migrations first, then write"
+        " the revision again."
+    )
+    assert "op.create_table('others'" in text
+
+
+def test_a_check_that_cannot_be_run_is_told(by_day: Application) -> None:
+    """A new one, and one that a changed SELECT leaves without its column; one may wait for a function."""
+    checks = [{"name": "few", "kind": "expression", "expression": "orders < 600"}]
+    by_day.models["daily"]["checks"] = [checks[0] | {"expression": "\n  evvents < 600"}]
+    by_day.tables["others"] = {"id": "Integer"}
+    fresh = refused(by_day)
+    by_day.models["daily"]["checks"] = checks
+    by_day.change()
+    by_day.models["kpis"]["sql"] = by_day.models["kpis"]["sql"].replace("d.orders", "d.made")
+    by_day.models["daily"]["sql"] = BY_DAY.replace("AS orders", "AS made")
+    by_day.models["daily"]["columns"] = dict.fromkeys(("day", "made", "total"), "A column.")
+    lost = refused(by_day)
+    by_day.models["daily"]["checks"] = [checks[0] | {"expression": "public.not_yet(made)"}]
+    by_day.tables["more"] = {"id": "Integer"}
+    waiting = by_day.revision()
+
+    assert fresh == (
+        'Check few of daily cannot be run: column "evvents" does not exist; nothing was written.\n'
+        "  LINE 2:   evvents < 600\n"
+        "            ^\n"
+        "  Mend it in daily.py, then write the revision again."
+    )
+    assert "public.not_yet(made)" in waiting
+    assert lost.startswith('Check few of daily cannot be run: column "orders" does not exist; ')
+
+
 def test_a_circle_of_entities_is_told_with_what_to_do(application: Application) -> None:
     """By their names, and what breaks it."""
     application.entities = {
@@ -382,6 +443,22 @@ def test_models_that_cannot_be_are_a_line_of_alembics(
 
     assert "in a circle: " in str(caught.value)
     assert ".sql without public." in str(caught.value)
+
+
+def test_a_mistake_in_a_models_file_is_a_line_of_alembics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An env.py that declares models of which one cannot be imported: file, line and Python's words."""
+    folder = tmp_path / "lv_mistaken"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("", encoding="utf-8")
+    (folder / "m.py").write_text("\nopen('/nosuch')\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(CommandError) as caught:
+        declare(MetaData(), models="lv_mistaken")
+
+    assert str(caught.value).startswith(f"{folder / 'm.py'}, line 2: FileNotFoundError: ")
 
 
 def test_a_missing_role_is_told_and_the_revision_written(

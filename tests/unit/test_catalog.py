@@ -115,17 +115,64 @@ def test_what_is_no_dotted_path_is_a_users_mistake(dotted: str) -> None:
 
 @pytest.mark.parametrize("where", ["__init__.py", "sources.py", "deep/__init__.py"])
 @pytest.mark.parametrize(
-    ("line", "missing"),
-    [("import no_such_library", "no_such_library"), ("from . import missing_part", "missing_part")],
+    ("line", "told"),
+    [
+        ("import no_such_library", "ModuleNotFoundError: No module named 'no_such_library'."),
+        ("from . import missing_part", "ImportError: cannot import name 'missing_part' from "),
+        ("from ledgerviews.catalog import Modell", "ImportError: cannot import name 'Modell' from "),
+        ("SOURCES = (Sauce(),)", "NameError: name 'Sauce' is not defined."),
+        ("PART = 1 / 0", "ZeroDivisionError: division by zero."),
+        ("open('/nosuch')", "FileNotFoundError: [Errno 2] No such file or directory: '/nosuch'."),
+        ("raise ValueError('one\\ntwo')", "ValueError: one two."),
+        ("from ledgerviews.catalog import Source; Source()", "TypeError: "),
+        ("def x(:", "invalid syntax."),
+    ],
 )
-def test_a_broken_import_inside_the_package_is_shown(
-    team: Callable[[Mapping[str, str]], str], where: str, line: str, missing: str
+def test_a_mistake_in_a_declarations_file_is_told_with_its_line(
+    team: Callable[[Mapping[str, str]], str], tmp_path: Path, where: str, line: str, told: str
 ) -> None:
-    """A package that is there but lacks something fails with its own ImportError, not as unknown."""
-    dotted = team({where: line + "\n"})
+    """Whatever a file of the package raises: one line with file, line and Python's words, and what to do."""
+    dotted = team({where: f"#\n{line}\n"})
 
-    with pytest.raises(ImportError, match=missing):
+    with pytest.raises(DeclarationError) as caught:
         load(dotted)
+
+    first, hint = str(caught.value).split("\n")
+    assert first.startswith(f"{tmp_path / dotted / where}, line 2: {told}")
+    assert hint == "  Mend it, then run the command again."
+    assert caught.value.exit_code == 2
+
+
+def test_a_mistake_in_what_a_declaration_calls_is_told_with_both_lines(
+    team: Callable[[Mapping[str, str]], str], tmp_path: Path
+) -> None:
+    """The declaration's line, because it is the user's, and the one that raised it."""
+    (tmp_path / "lv_helper_of_a_team.py").write_text("#\nnosuch()\n", encoding="utf-8")
+    dotted = team({"m.py": "import lv_helper_of_a_team\n"})
+
+    with pytest.raises(DeclarationError) as caught:
+        load(dotted)
+
+    raised = tmp_path / "lv_helper_of_a_team.py"
+    assert caught.value.message == (
+        f"{tmp_path / dotted / 'm.py'}, line 1: NameError: name 'nosuch' is not defined"
+        f" (raised in {raised}, line 2)."
+    )
+
+
+def test_a_file_that_is_no_text_is_told(team: Callable[[Mapping[str, str]], str], tmp_path: Path) -> None:
+    """A declaration with a NUL, and SQL in another encoding: by name, without a traceback."""
+    dotted = team({"m.py": "x = '\0'\n"})
+    with pytest.raises(DeclarationError, match=r"(m\.py|\.m cannot be imported).*null bytes") as caught:
+        load(dotted)
+    path = tmp_path / "latin.sql"
+    path.write_bytes(b"SELECT '\xfc'")
+    model = Model.beside(str(path), kind=Kind.VIEW, description="d", grain=(), columns={"x": "X."})
+    with pytest.raises(DeclarationError) as unread:
+        _ = model.sql
+
+    assert "\n  Mend it" in str(caught.value)
+    assert unread.value.message == f"{path} cannot be read: it is no UTF-8."
 
 
 def test_a_package_without_models_is_refused(team: Callable[[Mapping[str, str]], str]) -> None:
