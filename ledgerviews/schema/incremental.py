@@ -117,7 +117,6 @@ def create_source(  # noqa: PLR0913 (the frozen form of a declaration)
     names = {
         "source": sql.Literal(qualified),
         "table": sql.Identifier(schema, name),
-        "table_name": sql.Literal(sql.Identifier(schema, name).as_string(None)),
         "day": sql.Identifier(day),
         "key": sql.Identifier(key) if key else sql.Identifier(day),
         "change": _ours(f"{base}_change"),

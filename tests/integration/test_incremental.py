@@ -399,12 +399,9 @@ def test_any_doubt_rebuilds_and_says_why(connection: psycopg.Connection, stateme
     assert differing(connection) == 0
 
 
-@pytest.mark.parametrize(
-    ("tracking", "reason"),
-    [("closed days", "an enumerated type that it uses was altered"), ("none", "1 day changed")],
-)
+@pytest.mark.parametrize("tracking", ["closed days", "none"])
 def test_a_renamed_label_of_an_enumerated_type_rebuilds(
-    older_installed_url: str, connect: Connect, tracking: str, reason: str
+    older_installed_url: str, connect: Connect, tracking: str
 ) -> None:
     """Renaming what an enumerated type calls an action changes figures without a write, and is found."""
     session = connect(older_installed_url)
@@ -423,7 +420,7 @@ def test_a_renamed_label_of_an_enumerated_type_rebuilds(
 
     run_id = refresh(session)
 
-    assert steps(session, run_id)[FEEDBACK][2].endswith(reason)
+    assert steps(session, run_id)[FEEDBACK][2].endswith("an enumerated type that it uses was altered")
     assert differing(session) == 0
 
 

@@ -5,12 +5,6 @@ SELECT
     CASE WHEN p.{parent_key} IS NULL THEN ledgerviews.utc_day(t.{day}) ELSE ledgerviews.utc_day(p.{parent_day}) END,
     pg_catalog.count(*),
     pg_catalog.sum(pg_catalog.hashtidextended(t.ctid, (t.xmin::text::bigint << 32) | t.tableoid::bigint))
-    + (
-        SELECT COALESCE(pg_catalog.sum(pg_catalog.hashtextextended(e.enumlabel, e.oid::bigint)), 0)
-        FROM pg_catalog.pg_attribute AS a
-        JOIN pg_catalog.pg_enum AS e ON e.enumtypid = a.atttypid
-        WHERE a.attrelid = {table_name}::pg_catalog.regclass
-    )
 FROM {table} AS t
 LEFT JOIN {parent} AS p ON p.{parent_key} = t.{key}
 GROUP BY 1;

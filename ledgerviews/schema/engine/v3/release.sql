@@ -709,12 +709,20 @@ BEGIN
     ) AS o
     WHERE o.schema_name = r.schema_name AND o.relation_name = r.relation_name;
     -- A materialized view was computed anew, in another snapshot than what it reads may have been. A rollup was not,
-    -- and what its columns are computed from may be something else now, without any row written.
+    -- and what its columns are computed from may be something else now, which no scan tells.
     UPDATE ledgerviews.relation_state AS t
     SET rebuild = COALESCE(t.rebuild, 'a table that it reads was altered'), changes = t.changes + 1
     FROM ledgerviews.released_object AS o
-    WHERE o.level = put_back.level AND (o.part = 'relation' AND o.kind = 'materialized view' OR o.part IN ('whole', 'days'))
-        AND o.schema_name = t.schema_name AND o.relation_name = t.relation_name;
+    WHERE o.level = put_back.level AND o.schema_name = t.schema_name AND o.relation_name = t.relation_name
+        AND (
+            o.part = 'relation' AND o.kind = 'materialized view'
+            OR o.part IN ('whole', 'days') AND EXISTS (
+                SELECT
+                FROM ledgerviews.relation AS r
+                JOIN ledgerviews.source AS s ON s.source = ANY (r.sources) AND s.tracking = 'none'
+                WHERE r.schema_name = t.schema_name AND r.relation_name = t.relation_name
+            )
+        );
     DELETE FROM ledgerviews.released_object AS o WHERE o.level = put_back.level;
 END
 $body$;
