@@ -141,7 +141,7 @@ def counts_when_it_scans(connection: psycopg.Connection) -> None:
         assert row is not None
         text: str = row[0]
         start = text.index("hashtidextended(")
-        end = text.index(") + ( SELECT", start)
+        end = text.index(") AS sum", start)
         connection.execute((text[:start] + "1::bigint" + text[end:]).encode())
 
 
