@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from ledgerviews.errors import DeclarationError
 from ledgerviews.queries import query
 from ledgerviews.sqltext import MODEL_SCHEMA, identifier, moved, qualified_names, statement, unmoved
 
+from .check_trial import fault
 from .incremental import rollup_name
 from .keys import Spec, located, split_index
 from .live import Column
 from .printed import Normal, ReadColumn, plain
-from .sql_errors import SYNTAX, is_about_the_text, message, position, sqlstate
+from .sql_errors import is_about_the_text, message, position, sqlstate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -260,33 +260,16 @@ class _Maker:
         self._send("options", f"ALTER {kind} {_temporary(name)} SET ({given.as_string(None)})")
 
     def _try_checks(self, made: _Made, spec: Spec) -> None:
-        """Have PostgreSQL read each check's expression as the engine runs it, on a table of the same columns.
-
-        The search_path is the engine's. The first one that cannot be run is noted: the definition can be.
-        """
-        for check in spec.get("checks", ()):
-            if made.fault or (expression := check.get("expression")) is None:
-                continue
-            name, rows = _temporary(f"{made.unique}:check"), _temporary(self._rows(made))
-            # The bracket stands on a line of its own, because an expression may end in a comment.
-            begin = f"CREATE TEMPORARY VIEW {name} AS\nSELECT m.* FROM {rows} AS m WHERE NOT ("
-            fault = {"part": "checks", "check": check["name"]}
-            self._run("SAVEPOINT ledgerviews_check", None)
-            try:
-                # One that holds another statement is not sent: the driver would have that run, too.
-                statement(expression)
-                self._run(f"{begin}{expression}\n)", None)
-            except DeclarationError:
-                made.fault = fault | {"error": "it holds more than one statement", "sqlstate": SYNTAX}
-            except Exception as exc:
-                if not is_about_the_text(exc):
-                    raise
-                found, state = position(exc), sqlstate(exc)
-                at = None if found is None else min(max(found - len(begin), 0), len(expression))
-                if state == SYNTAX or not self._awaits(expression):
-                    made.fault = fault | {"error": message(exc), "sqlstate": state, "at": at}
-            finally:
-                self._run("ROLLBACK TO SAVEPOINT ledgerviews_check", None)
+        """The checks, on a table of the same columns: the first that cannot be run is noted."""
+        checks = [check for check in spec.get("checks", ()) if check.get("expression") is not None]
+        if checks:
+            made.fault = fault(
+                self._run,
+                checks,
+                rows=_temporary(self._rows(made)),
+                view=_temporary(f"{made.unique}:check"),
+                awaits=self._awaits,
+            )
 
     def _awaits(self, expression: str) -> bool:
         """Whether an expression names what is being compared, too, which may stand otherwise by then."""

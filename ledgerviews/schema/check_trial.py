@@ -1,0 +1,59 @@
+"""Whether PostgreSQL can run the expressions of a relation's checks, tried without reading a row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ledgerviews.errors import DeclarationError
+from ledgerviews.sqltext import statement
+
+from .sql_errors import SYNTAX, is_about_the_text, message, position, sqlstate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from .live import Run
+
+
+def fault(
+    run: Run, checks: Iterable[Mapping[str, Any]], *, rows: str, view: str, awaits: Callable[[str], bool]
+) -> dict[str, Any]:
+    """What is wrong with the first expression that cannot be run, as a printed spec has it; {} where all can.
+
+    The search_path is to be the engine's. What is made is rolled back.
+
+    Args:
+        run: runs a statement.
+        checks: as a spec has them, those with an expression.
+        rows: a table of the relation's columns, quoted.
+        view: a name to be used, quoted.
+        awaits: whether an expression names what may stand otherwise when it is run.
+    """
+    for check in checks:
+        if found := _tried(run, check["expression"], rows=rows, view=view, awaits=awaits):
+            return {"part": "checks", "check": check["name"], **found}
+    return {}
+
+
+def _tried(
+    run: Run, expression: str, *, rows: str, view: str, awaits: Callable[[str], bool]
+) -> dict[str, Any]:
+    # The bracket stands on a line of its own, because an expression may end in a comment.
+    begin = f"CREATE TEMPORARY VIEW {view} AS\nSELECT m.* FROM {rows} AS m WHERE NOT ("
+    run("SAVEPOINT ledgerviews_check", None)
+    try:
+        # One that holds another statement is not sent: the driver would have that run, too.
+        statement(expression)
+        run(f"{begin}{expression}\n)", None)
+    except DeclarationError:
+        return {"error": "it holds more than one statement", "sqlstate": SYNTAX}
+    except Exception as exc:
+        if not is_about_the_text(exc):
+            raise
+        found, state = position(exc), sqlstate(exc)
+        at = None if found is None else min(max(found - len(begin), 0), len(expression))
+        waits = state != SYNTAX and awaits(expression)
+        return {} if waits else {"error": message(exc), "sqlstate": state, "at": at}
+    finally:
+        run("ROLLBACK TO SAVEPOINT ledgerviews_check", None)
+    return {}
