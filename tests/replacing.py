@@ -64,6 +64,21 @@ TOP: dict[str, Any] = {
 SOURCE: dict[str, Any] = {"kind": "source", "schema": "public", "name": "orders", "day": "placed_at"}
 SHOP: Specs = {"base": BASE, "daily": DAILY, "top": TOP, "public.orders": SOURCE}
 
+
+def with_amount(expression: str) -> Specs:
+    """The relations that change where another amount is read: the base, and the days of what reads it."""
+    named = f"{expression} AS amount"
+    return {
+        "base": BASE | {"definition": BASE["definition"].replace("o.amount\n", f"{named}\n")},
+        "daily": DAILY
+        | {
+            "day_definition": DAILY["day_definition"].replace(
+                "o.customer, o.amount ", f"o.customer, {named} "
+            )
+        },
+    }
+
+
 FOREIGN = """
 CREATE VIEW public.team_view AS SELECT t.day, t.orders, b.n
 FROM public.top AS t CROSS JOIN (SELECT count(*) AS n FROM public.base) AS b;

@@ -16,6 +16,7 @@ from tests.replacing import (
     replace,
     rows,
     true_rows,
+    with_amount,
 )
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     Connect = Callable[[str], psycopg.Connection]
 
-NEW_BASE = BASE | {"definition": BASE["definition"].replace("o.amount\n", "o.amount + 1 AS amount\n")}
 OTHER_TYPE = BASE | {"definition": BASE["definition"].replace("o.amount\n", "o.amount::bigint AS amount\n")}
 APPENDED = BASE | {"definition": BASE["definition"].replace("o.amount\n", "o.amount, 1 AS one\n")}
 
@@ -51,7 +51,7 @@ def scopes(connection: psycopg.Connection) -> dict[str, tuple[str, str]]:
 @pytest.mark.parametrize(
     "change",
     [
-        {"base": NEW_BASE},
+        with_amount("o.amount + 1"),
         {"base": OTHER_TYPE},
         {"base": APPENDED},
         {"daily": DAILY | {"definition": DAILY["definition"] + "\nHAVING sum(b.amount) > 40"}},

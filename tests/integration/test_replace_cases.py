@@ -9,14 +9,26 @@ import psycopg
 import pytest
 
 from ledgerviews.errors import DatabaseError, LedgerviewsError
-from tests.replacing import BASE, DAILY, SHOP, SOURCE, TOP, fingerprint, open_shop, replace, rows, true_rows
+from tests.replacing import (
+    BASE,
+    DAILY,
+    SHOP,
+    SOURCE,
+    TOP,
+    fingerprint,
+    open_shop,
+    replace,
+    rows,
+    true_rows,
+    with_amount,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Connect = Callable[[str], psycopg.Connection]
 
-CHANGED = BASE | {"definition": BASE["definition"].replace("o.amount\n", "o.amount + 1 AS amount\n")}
+CHANGED = with_amount("o.amount + 1")
 MODELS = {name: spec for name, spec in SHOP.items() if spec["kind"] != "source"}
 
 
@@ -103,7 +115,7 @@ def test_removal_stops_at_somebody_else_s(empty_url: str, connect: Connect) -> N
     with pytest.raises(
         psycopg.Error, match=r"public\.top cannot be removed: .*team_(view|function).* depends on it; nothing"
     ):
-        replace(empty_url, SHOP, {"base": CHANGED, "daily": DAILY, "public.orders": SOURCE})
+        replace(empty_url, SHOP, {**CHANGED, "public.orders": SOURCE})
 
     assert fingerprint(connection) == was
 
@@ -288,6 +300,30 @@ def test_an_error_while_rows_are_computed(empty_url: str, connect: Connect) -> N
     assert fingerprint(connection) == was
 
 
+@pytest.mark.parametrize("changed", ["the relation", "what it reads"])
+def test_days_that_are_not_those_of_the_whole(empty_url: str, connect: Connect, changed: str) -> None:
+    """A change that single days do not follow names the row and the day, and leaves everything as it was."""
+    connection = connect(empty_url)
+    open_shop(connection, empty_url)
+    was = fingerprint(connection)
+    if changed == "the relation":
+        wrong = {"daily": DAILY | {"definition": DAILY["definition"].replace("count(*)", "count(*) + 1")}}
+        said = r"^public\.daily cannot be built: it"
+    else:
+        wrong = {"base": CHANGED["base"]}
+        said = r"depends on what is replaced and cannot follow: public\.daily"
+
+    with pytest.raises(
+        psycopg.errors.DataException,
+        match=said + r" is not the same computed by day: of \d{4}-\d\d-\d\d \d+ rows? differs?,"
+        r" the first only where it is computed .+: \{.+\}; nothing was changed",
+    ) as refused:
+        replace(empty_url, SHOP, SHOP | wrong)
+
+    assert "the day_rows of a source, are not what is declared" in str(refused.value.diag.message_hint)
+    assert fingerprint(connection) == was
+
+
 def test_a_key_that_is_none(empty_url: str, connect: Connect) -> None:
     """Rows that share what is declared as their key stop the revision before anything changes."""
     connection = connect(empty_url)
@@ -392,9 +428,9 @@ def test_kept_until_the_next(empty_url: str, connect: Connect) -> None:
     was = rows(connection, "public.daily")
     schema = "ledgerviews_old_" + connection.execute("SELECT left(md5('public'), 8)").fetchall()[0][0]
 
-    replace(empty_url, SHOP, SHOP | {"base": CHANGED}, keep_replaced=True)
+    replace(empty_url, SHOP, SHOP | CHANGED, keep_replaced=True)
     kept = rows(connection, f"{schema}.daily")
-    replace(empty_url, SHOP | {"base": CHANGED}, SHOP)
+    replace(empty_url, SHOP | CHANGED, SHOP)
 
     assert kept == was
     assert rows(connection, "public.daily") == was

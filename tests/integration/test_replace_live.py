@@ -15,7 +15,19 @@ import pytest
 from ledgerviews.config import Settings
 from ledgerviews.schema.replace import script
 from tests import servers as pg
-from tests.replacing import BASE, DAILY, SHOP, TOP, fingerprint, open_shop, operate, replace, rows, true_rows
+from tests.replacing import (
+    BASE,
+    DAILY,
+    SHOP,
+    TOP,
+    fingerprint,
+    open_shop,
+    operate,
+    replace,
+    rows,
+    true_rows,
+    with_amount,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,11 +46,8 @@ SLOW = (
 
 def slow(seconds: float) -> dict[str, Any]:
     """The base, other than it was, and slow to read."""
-    text = BASE["definition"].replace(
-        "o.amount\n", f"public.slowly(o.id, {seconds}) * 0 + o.amount + 1 AS amount\n"
-    )
-    days = DAILY["day_definition"].replace("o.customer, o.amount ", "o.customer, o.amount + 1 AS amount ")
-    return SHOP | {"base": BASE | {"definition": text}, "daily": DAILY | {"day_definition": days}}
+    base = with_amount(f"public.slowly(o.id, {seconds}) * 0 + o.amount + 1")["base"]
+    return SHOP | with_amount("o.amount + 1") | {"base": base}
 
 
 class Readers:
@@ -372,7 +381,7 @@ def test_a_long_reader_stops_the_exchange(empty_url: str, connect: Connect) -> N
                 replace(
                     empty_url,
                     SHOP,
-                    slow(0)
+                    SHOP
                     | {
                         "base": SHOP["base"] | {"definition": SHOP["base"]["definition"] + "\nWHERE o.id > 3"}
                     },
@@ -436,8 +445,8 @@ def test_offline(empty_url: str, connect: Connect, driver: str) -> None:
     open_shop(connection, empty_url)
     connection.execute(SLOW)
     was = fingerprint(connection)
-    after = slow(0) | {"per_day": DAILY | {"renamed_from": "daily", "indexes": ["(amount)"]}}
-    del after["daily"]
+    after = slow(0)
+    after["per_day"] = after.pop("daily") | {"renamed_from": "daily", "indexes": ["(amount)"]}
     after["top"] = TOP | {
         "definition": TOP["definition"].replace("public.daily", "public.per_day"),
         "reads": ["per_day"],

@@ -64,6 +64,33 @@ RETURN (
 );
 COMMENT ON FUNCTION ledgerviews.key_condition(text[], text, text) IS 'SQL that says that two aliases have the same key.';
 
+CREATE FUNCTION ledgerviews.refuse_difference(begins text, lo date, hi date, whole text, by_day text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_found record;
+    v_line record;
+BEGIN
+    SELECT c.row_count, c.sample INTO v_found FROM ledgerviews.compare(whole, by_day) AS c;
+    IF v_found.row_count = 0 THEN
+        RETURN;
+    END IF;
+    SELECT e.key, e.value INTO v_line FROM pg_catalog.jsonb_each_text(v_found.sample -> 0) AS e;
+    RAISE EXCEPTION USING
+        ERRCODE = 'data_exception',
+        MESSAGE = pg_catalog.format(
+            '%s is not the same computed by day: of %s %s, the first only where it is computed %s: %s.', begins,
+            lo || CASE WHEN hi > lo + 1 THEN ' to ' || hi - 1 ELSE '' END,
+            v_found.row_count || CASE v_found.row_count WHEN 1 THEN ' row differs' ELSE ' rows differ' END,
+            CASE v_line.key WHEN 'missing' THEN 'as a whole' ELSE 'by day' END, v_line.value),
+        HINT = 'Its day column, or the day_rows of a source, are not what is declared; or it sums floats, or takes rows in no order.'
+            ' Mend the declaration, or leave the day out, and install the revision that says so.';
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.refuse_difference(text, date, date, text, text) IS
+'Raise an error where two queries differ: some days of a relation computed as a whole, and the same computed alone.';
+
 CREATE FUNCTION ledgerviews.refuse_other_days(schema_name text, relation_name text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -73,8 +100,6 @@ DECLARE
     v_last date;
     v_next date;
     v_days record;
-    v_found record;
-    v_line record;
 BEGIN
     SELECT r.rollup, r.day_column, r.sources, COALESCE(t.scrubbed_to, '0001-01-01') AS scrubbed_to
     INTO v_mart
@@ -97,26 +122,17 @@ BEGIN
         EXECUTE pg_catalog.format(
             'CREATE TEMPORARY TABLE ledgerviews_fresh ON COMMIT DROP AS SELECT * FROM ledgerviews.%I WITH NO DATA', v_mart.rollup);
         PERFORM ledgerviews.fill(v_mart.rollup, v_days.lo, v_days.hi, ledgerviews.indexed(v_mart.sources));
-        SELECT c.row_count, c.sample INTO v_found
-        FROM ledgerviews.compare(
-            pg_catalog.format('SELECT * FROM pg_temp.ledgerviews_all AS a WHERE a.%1$I >= %2$L AND a.%1$I < %3$L',
-                v_mart.day_column, v_days.lo, v_days.hi),
-            'SELECT * FROM pg_temp.ledgerviews_fresh') AS c;
-        IF v_found.row_count > 0 THEN
+        BEGIN
+            PERFORM ledgerviews.refuse_difference(
+                schema_name || '.' || relation_name, v_days.lo, v_days.hi,
+                pg_catalog.format('SELECT * FROM pg_temp.ledgerviews_all AS a WHERE a.%1$I >= %2$L AND a.%1$I < %3$L',
+                    v_mart.day_column, v_days.lo, v_days.hi),
+                'SELECT * FROM pg_temp.ledgerviews_fresh');
+        EXCEPTION WHEN data_exception THEN
             PERFORM ledgerviews.refuse_rewritten(
                 ARRAY[pg_catalog.to_regclass(pg_catalog.format('%I.%I', schema_name, relation_name))::oid]);
-            SELECT e.key, e.value INTO v_line FROM pg_catalog.jsonb_each_text(v_found.sample -> 0) AS e;
-            RAISE EXCEPTION USING
-                ERRCODE = 'data_exception',
-                MESSAGE = pg_catalog.format(
-                    '%s.%s is not the same computed by day: of %s %s, the first only where it is computed %s: %s.',
-                    schema_name, relation_name,
-                    v_days.lo || CASE WHEN v_days.hi > v_days.lo + 1 THEN ' to ' || v_days.hi - 1 ELSE '' END,
-                    v_found.row_count || CASE v_found.row_count WHEN 1 THEN ' row differs' ELSE ' rows differ' END,
-                    CASE v_line.key WHEN 'missing' THEN 'as a whole' ELSE 'by day' END, v_line.value),
-                HINT = 'Its day column, or the day_rows of a source, are not what is declared; or it sums floats, or takes rows in no order.'
-                    ' Mend the declaration, or leave the day out, and install the revision that says so.';
-        END IF;
+            RAISE;
+        END;
         DROP TABLE pg_temp.ledgerviews_fresh;
     END LOOP;
     ALTER TABLE pg_temp.ledgerviews_all RENAME TO ledgerviews_fresh;

@@ -45,7 +45,7 @@ BEGIN
 END
 $body$;
 COMMENT ON FUNCTION ledgerviews.refuse_rewritten(oid[]) IS
-'A serialization failure where a table that the relations read was truncated or rewritten after this snapshot.';
+'A serialization failure where a table that the relations read was truncated, rewritten or given other partitions meanwhile.';
 
 CREATE FUNCTION ledgerviews.conclude(run_id bigint, relations oid[]) RETURNS boolean
 LANGUAGE plpgsql

@@ -22,6 +22,7 @@ DROP FUNCTION ledgerviews.publish(bigint, ledgerviews.step, integer, text, date)
 DROP FUNCTION ledgerviews.last_took(text, text);
 DROP FUNCTION ledgerviews.recompute(text, text, text, datemultirange);
 DROP FUNCTION IF EXISTS ledgerviews.refuse_other_days(text, text);
+DROP FUNCTION IF EXISTS ledgerviews.refuse_difference(text, date, date, text, text);
 DROP FUNCTION ledgerviews.apply(text, text, datemultirange);
 DROP TYPE ledgerviews.difference;
 DROP FUNCTION ledgerviews.key_condition(text[], text, text);

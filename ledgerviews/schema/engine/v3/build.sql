@@ -131,6 +131,44 @@ $body$;
 COMMENT ON FUNCTION ledgerviews.grant_defaults(ledgerviews.member) IS
 'Give something new what the default privileges of its schema would have given it there.';
 
+CREATE FUNCTION ledgerviews.refuse_built_days(days ledgerviews.member) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_rollup text;
+    v_day text;
+    v_begins text;
+    v_last date;
+BEGIN
+    SELECT
+        pg_catalog.format('%I.%I', ledgerviews.next_schema(m.schema_name), m.name),
+        -- What only follows is not staged, but known.
+        COALESCE(s.registered ->> 'day', r.day_column),
+        CASE WHEN s.relation_name IS NULL THEN r.schema_name || '.' || r.relation_name ELSE 'it' END
+    INTO v_rollup, v_day, v_begins
+    FROM ledgerviews.member AS m
+    LEFT JOIN ledgerviews.staged AS s ON s.schema_name = m.staged_schema AND s.relation_name = m.staged_name
+    LEFT JOIN ledgerviews.relation AS r ON r.rollup = m.name
+    WHERE m.schema_name = days.schema_name AND m.name || '_days' = days.name
+        AND m.part = 'rollup' AND m.needed AND m.new IS NOT NULL;
+    IF v_day IS NULL THEN
+        RETURN;
+    END IF;
+    EXECUTE pg_catalog.format(
+        'SELECT pg_catalog.max(a.%1$I) FROM %2$s AS a WHERE a.%1$I >= ''0001-01-01'' AND a.%1$I < ''10000-01-01''', v_day, v_rollup)
+    INTO v_last;
+    IF v_last IS NOT NULL THEN
+        PERFORM ledgerviews.refuse_difference(
+            v_begins, v_last, v_last + 1,
+            pg_catalog.format('SELECT * FROM %1$s AS a WHERE a.%2$I = %3$L', v_rollup, v_day, v_last),
+            pg_catalog.format('SELECT * FROM %I.%I(%L, %L)', ledgerviews.next_schema(days.schema_name), days.name, v_last, v_last + 1));
+    END IF;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.refuse_built_days(ledgerviews.member) IS
+'Raise an error where the last day of a rollup built beside is not what the function of single days built with it gives.';
+
 CREATE FUNCTION ledgerviews.build_member(member ledgerviews.member, names jsonb) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -206,6 +244,10 @@ BEGIN
                 FROM pg_catalog.pg_class AS c
                 WHERE c.oid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', v_next, v_staged.registered ->> 'rollup'));
                 EXECUTE v_line;
+            END IF;
+            -- Where each statement has its own snapshot, a write between two of them is no fault of the declaration.
+            IF member.part = 'days' AND pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+                PERFORM ledgerviews.refuse_built_days(member);
             END IF;
         ELSE
             member.new := pg_catalog.to_regclass(v_target);
