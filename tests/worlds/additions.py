@@ -81,8 +81,9 @@ def draw(drawing: Drawing, world: World) -> list[Addition]:
             found.append(Addition(one.number, [], ["COMMENT ON {word} {rel} IS 'By hand.'"]))
         if one.kind == "by day" and rng.random() < 0.3:
             name = quoted(drawing.names.thing("byhand"))
-            parts = [f"CREATE INDEX {name} ON {{rollup}} ({{0}})", f"GRANT SELECT ON {{rollup}} TO {READER}"]
-            found.append(Addition(one.number, [rng.choice(one.columns).number], parts, "by day"))
+            index = [f"CREATE INDEX {name} ON {{rollup}} ({{0}})"]
+            found.append(Addition(one.number, [rng.choice(one.columns).number], index, "by day"))
+            found.append(Addition(one.number, [], [f"GRANT SELECT ON {{rollup}} TO {READER}"], "by day"))
     return found
 
 
@@ -104,7 +105,8 @@ def _grant(drawing: Drawing, one: Relation) -> Addition:
             ),
             ([column], [f"GRANT SELECT ({{0}}) ON {{rel}} TO {OTHER} WITH GRANT OPTION"]),
             ([column], [f"GRANT SELECT ({{0}}), REFERENCES ({{0}}) ON {{rel}} TO {READER}"]),
-            ([column], ["GRANT SELECT ({0}) ON {rel} TO PUBLIC"]),
+            # Not to a role that is declared: to revoke its SELECT takes what it has on columns, too.
+            ([column], ["GRANT SELECT ({0}) ON {rel} TO pg_monitor"]),
             ([], [f"REVOKE ALL ON {{rel}} FROM {EARLY}"]),
         )
     )
