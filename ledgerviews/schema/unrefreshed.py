@@ -30,21 +30,23 @@ DELETE FROM ledgerviews.unrefreshed AS u WHERE u.schema_name = {schema} AND u.re
 
 def statements(items: Iterable[Staged]) -> list[str]:
     """What follows the exchange: the entries of such relations."""
-    parts: list[sql.Composable] = []
+    gone: list[sql.Composable] = []
+    come: list[sql.Composable] = []
     for item in items:
         names = {"schema": sql.Literal(item.schema), "name": sql.Literal(item.name)}
-        if item.spec is None or not _keyless(item.spec):
-            if item.was is not None and _keyless(item.was):
-                parts.append(_FORGET.format(**names))
+        stays = item.spec is not None and _keyless(item.spec)
+        if item.was is not None and _keyless(item.was) and (item.was_named or not stays):
+            was_named = sql.Literal(item.was_named or item.name)
+            gone.append(_FORGET.format(schema=names["schema"], name=was_named))
+        if item.spec is None or not stays:
             continue
-        if item.was_named is not None:
-            parts.append(_FORGET.format(schema=names["schema"], name=sql.Literal(item.was_named)))
         entry = {
             "definition": sql.Literal(statement(item.spec["definition"])),
             "declared": sql.Literal(json.dumps(declared(item), ensure_ascii=False)),
         }
-        parts.append(_REMEMBER.format(**names, **entry))
-    return [part.as_string(None) for part in parts]
+        come.append(_REMEMBER.format(**names, **entry))
+    # Two may have exchanged their names.
+    return [part.as_string(None) for part in gone + come]
 
 
 def _keyless(spec: Mapping[str, Any]) -> bool:

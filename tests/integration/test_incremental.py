@@ -832,18 +832,42 @@ def test_a_warning_is_published(connection: psycopg.Connection) -> None:
 
 
 def test_checks_look_at_what_was_recomputed(connection: psycopg.Connection) -> None:
-    """A new check is not run on rows that stay; a full refresh runs it on all."""
+    """A check that warned once does not warn of rows that stay as they are; a full refresh runs it on all."""
+    connection.execute(
+        "INSERT INTO ledgerviews.relation_check"
+        " (schema_name, relation_name, check_name, kind, columns, severity)"
+        " VALUES ('public', %(mart)s, 'a', 'not_null', '{accept_rate}', 'warn')",
+        {"mart": FEEDBACK},
+    )
+    runs = [refresh(connection), refresh(connection), refresh(connection, mode="full")]
+
+    assert connection.execute(
+        "SELECT run_id, failed_rows FROM ledgerviews.run_check ORDER BY run_id"
+    ).fetchall() == [(runs[0], 2), (runs[2], 2)]
+
+
+def test_a_new_check_is_run_on_all_rows(connection: psycopg.Connection) -> None:
+    """The first refresh after a check was added or made another finds rows that stay."""
     connection.execute(
         "INSERT INTO ledgerviews.relation_check"
         " (schema_name, relation_name, check_name, kind, columns, severity)"
         " VALUES ('public', %(mart)s, 'a', 'not_null', '{accept_rate}', 'error'),"
-        " ('public', %(mart)s, 'b', 'unique', '{mode}', 'error')",
+        " ('public', %(mart)s, 'b', 'unique', '{mode}', 'error'),"
+        " ('public', %(mart)s, 'c', 'not_null', '{mode}', 'error')",
         {"mart": FEEDBACK},
     )
-    refresh(connection)
+    for _ in range(2):
+        with pytest.raises(psycopg.Error, match=r"these checks fail: a \(2 rows\), b \(1 row\)"):
+            refresh(connection)
+    connection.execute("DELETE FROM ledgerviews.relation_check WHERE check_name IN ('a', 'b')")
+    passed = refresh(connection)
+    connection.execute(
+        "UPDATE ledgerviews.relation_check SET columns = '{accept_rate}' WHERE check_name = 'c'"
+    )
 
-    with pytest.raises(psycopg.Error, match=r"these checks fail: a \(2 rows\), b \(1 row\)"):
-        refresh(connection, mode="full")
+    assert steps(connection, passed)[FEEDBACK][1] == "unchanged"
+    with pytest.raises(psycopg.Error, match=r"these checks fail: c \(2 rows\)"):
+        refresh(connection)
 
 
 def test_verify_finds_one_changed_cell(connection: psycopg.Connection) -> None:
@@ -972,7 +996,8 @@ def test_rows_that_a_day_gives_for_another_are_refused(connection: psycopg.Conne
     add_event(connection, "2026-03-02 08:00", number=20)
 
     with pytest.raises(
-        psycopg.errors.DataException, match=r"computes 1 row for some days that stands on other days"
+        psycopg.errors.DataException,
+        match=r"computes 1 row for some days that stands on other days: \{.*\"created_date\": \"2026-03-03\"",
     ):
         refresh(connection)
 

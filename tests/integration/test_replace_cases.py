@@ -182,6 +182,34 @@ def test_renamed(empty_url: str, connect: Connect, change: dict[str, Any]) -> No
     assert fingerprint(connection) == was
 
 
+@pytest.mark.parametrize("other", ["view", "by key"])
+def test_one_without_a_key_is_renamed_and_another_kind(empty_url: str, connect: Connect, other: str) -> None:
+    """A name and a kind at once leave no entry behind, nor does the way back."""
+    connection = connect(empty_url)
+    open_shop(connection, empty_url, foreign=False)
+    keyless = TOP | {"unique_key": []}
+    before = SHOP | {"top": keyless}
+    replace(empty_url, SHOP, {name: one for name, one in SHOP.items() if name != "top"})
+    replace(empty_url, {name: one for name, one in SHOP.items() if name != "top"}, before)
+    connection.execute("REFRESH MATERIALIZED VIEW public.top")
+    was = fingerprint(connection)
+    spec = TOP | {"kind": "view", "unique_key": []} if other == "view" else TOP
+    after = {name: one for name, one in SHOP.items() if name != "top"} | {
+        "summit": spec | {"renamed_from": "top"}
+    }
+
+    replace(empty_url, before, after)
+    entries = {
+        table: connection.execute(f"SELECT relation_name FROM ledgerviews.{table}".encode()).fetchall()
+        for table in ("unrefreshed", "relation")
+    }
+    replace(empty_url, after, before)
+
+    assert entries["unrefreshed"] == []
+    assert sorted(name for (name,) in entries["relation"]) == ["base", "daily", "summit"]
+    assert fingerprint(connection) == was
+
+
 def test_names_exchanged(empty_url: str, connect: Connect) -> None:
     """One takes the name of another that is renamed away."""
     connection = connect(empty_url)

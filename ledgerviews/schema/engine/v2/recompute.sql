@@ -152,6 +152,7 @@ DECLARE
     v_same text;
     v_set text;
     v_stray bigint;
+    v_line text;
     v_key text;
     v_difference ledgerviews.difference;
 BEGIN
@@ -160,15 +161,17 @@ BEGIN
     v_same := ledgerviews.key_condition(v_mart.unique_key, 'f', 't');
     IF ranges IS NOT NULL THEN
         EXECUTE pg_catalog.format(
-            'SELECT pg_catalog.count(*) FROM pg_temp.ledgerviews_fresh AS f WHERE (f.%1$I <@ $1) IS NOT TRUE', v_mart.day_column)
-        INTO v_stray
+            'SELECT pg_catalog.count(*), pg_catalog.min(pg_catalog.to_jsonb(f.*)::text)'
+            ' FROM pg_temp.ledgerviews_fresh AS f WHERE (f.%1$I <@ $1) IS NOT TRUE', v_mart.day_column)
+        INTO v_stray, v_line
         USING ranges;
         IF v_stray > 0 THEN
             RAISE EXCEPTION USING
                 ERRCODE = 'data_exception',
                 MESSAGE = pg_catalog.format(
-                    '%s.%s computes %s for some days that %s on other days.', schema_name, relation_name,
-                    v_stray || CASE v_stray WHEN 1 THEN ' row' ELSE ' rows' END, CASE v_stray WHEN 1 THEN 'stands' ELSE 'stand' END),
+                    '%s.%s computes %s for some days that %s on other days%s: %s.', schema_name, relation_name,
+                    v_stray || CASE v_stray WHEN 1 THEN ' row' ELSE ' rows' END, CASE v_stray WHEN 1 THEN 'stands' ELSE 'stand' END,
+                    CASE v_stray WHEN 1 THEN '' ELSE ', among them' END, v_line),
                 HINT = 'Its day column, or the day_rows of a source, are not what is declared. Mend the declaration, or leave the day out.';
         END IF;
     END IF;
@@ -317,8 +320,9 @@ DECLARE
     v_after bigint;
     v_written bigint;
     v_removed bigint;
+    v_checked ledgerviews.step := step;
 BEGIN
-    SELECT m.*, r.unique_key, t.row_count, t.followed
+    SELECT m.*, r.unique_key, t.row_count, t.followed, t.unchecked
     INTO v_mart
     FROM ledgerviews.materialized_view AS m
     JOIN ledgerviews.relation AS r ON r.schema_name = m.schema_name AND r.relation_name = m.relation_name
@@ -437,8 +441,9 @@ BEGIN
         END IF;
         PERFORM ledgerviews.drop_temporary('ledgerviews_before');
     END IF;
-    IF v_method <> 'unchanged' THEN
-        PERFORM ledgerviews.check_relation(run_id, step);
+    IF v_method <> 'unchanged' OR v_mart.unchecked THEN
+        v_checked.scope := CASE WHEN v_mart.unchecked THEN 'all' ELSE step.scope END;
+        PERFORM ledgerviews.check_relation(run_id, v_checked);
     END IF;
 
     UPDATE ledgerviews.relation_state AS t
@@ -452,7 +457,8 @@ BEGIN
         ),
         changes = t.changes + CASE WHEN v_method = 'unchanged' THEN 0 ELSE 1 END,
         followed = ledgerviews.upstream_changes(v_mart.upstream),
-        refreshed_at = pg_catalog.now()
+        refreshed_at = pg_catalog.now(),
+        unchecked = false
     WHERE t.schema_name = step.schema_name AND t.relation_name = step.relation_name;
     INSERT INTO ledgerviews.run_relation (
         run_id, position, schema_name, relation_name, scope, days, reason, method, started_at, recomputed_at, finished_at,

@@ -232,6 +232,49 @@ CREATE TYPE ledgerviews.step AS (
 );
 COMMENT ON TYPE ledgerviews.step IS 'What a refresh does to one relation: scope is none, days (those in ranges) or all; reason says why; tentative: only if what it reads changes.';
 
+CREATE FUNCTION ledgerviews.reads_clock(relation oid) RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $body$
+WITH RECURSIVE reads AS (
+    SELECT reads_clock.relation
+    UNION
+    SELECT c.oid
+    FROM reads AS p
+    JOIN pg_catalog.pg_rewrite AS w ON w.ev_class = p.relation
+    JOIN pg_catalog.pg_depend AS d
+        ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = w.oid
+        AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+    JOIN pg_catalog.pg_class AS c ON c.oid = d.refobjid AND c.relkind = 'v'
+),
+
+rule AS MATERIALIZED (
+    SELECT w.oid, w.ev_action::text AS tree
+    FROM reads AS p
+    JOIN pg_catalog.pg_rewrite AS w ON w.ev_class = p.relation
+)
+
+SELECT EXISTS (
+    SELECT FROM rule AS p
+    CROSS JOIN pg_catalog.pg_proc AS f
+    WHERE f.pronamespace = 'pg_catalog'::pg_catalog.regnamespace
+        AND f.proname IN ('now', 'transaction_timestamp', 'statement_timestamp', 'clock_timestamp', 'timeofday', 'age', 'random', 'gen_random_uuid')
+        AND NOT (f.proname = 'age' AND f.pronargs = 2)
+        AND pg_catalog.strpos(p.tree, ':funcid ' || f.oid || ' ') > 0
+    UNION ALL
+    SELECT FROM rule AS p
+    JOIN pg_catalog.pg_depend AS d
+        ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = p.oid
+        AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+    JOIN pg_catalog.pg_proc AS f
+        ON f.oid = d.refobjid AND f.provolatile <> 'i' AND f.pronamespace <> 'ledgerviews'::pg_catalog.regnamespace
+    UNION ALL
+    SELECT FROM rule AS p WHERE p.tree ~ '\{SQLVALUEFUNCTION :op [0-8] '
+);
+$body$;
+COMMENT ON FUNCTION ledgerviews.reads_clock(oid) IS
+'Whether what a relation shows may change though nothing that it reads does: it, or a view that it reads, asks for the time, or by chance.';
+
 CREATE FUNCTION ledgerviews.plan(relations text[] DEFAULT NULL, mode text DEFAULT 'incremental', upstream boolean DEFAULT true)
 RETURNS SETOF ledgerviews.step
 LANGUAGE plpgsql
@@ -310,7 +353,9 @@ BEGIN
                 v_step.reason := v_mart.rebuild;
             ELSIF v_mart.upstream && v_moving OR v_mart.followed IS DISTINCT FROM v_mart.upstream_changes THEN
                 v_step.reason := 'it reads ' || v_mart.upstream_names;
-                v_step.tentative := mode <> 'blocking';
+                v_step.tentative := mode <> 'blocking' AND NOT ledgerviews.reads_clock(v_mart.relation);
+            ELSIF ledgerviews.reads_clock(v_mart.relation) THEN
+                v_step.reason := 'it reads the clock';
             ELSE
                 v_step.scope := 'none';
                 v_step.reason := 'nothing that it reads changed';

@@ -31,6 +31,7 @@ DROP FUNCTION ledgerviews.drop_temporary(text);
 DROP FUNCTION ledgerviews.fill(text, date, date, boolean);
 DROP FUNCTION ledgerviews.fill_nested(text, date, date);
 DROP FUNCTION ledgerviews.plan(text[], text, boolean);
+DROP FUNCTION IF EXISTS ledgerviews.reads_clock(oid);
 DROP TYPE ledgerviews.step;
 DROP FUNCTION ledgerviews.open_since();
 DROP FUNCTION ledgerviews.wanted(text[], boolean);

@@ -70,6 +70,7 @@ CREATE TABLE ledgerviews.relation_state (
     rollup_file oid,
     scrubbed_to date,
     scrubbed_at timestamptz,
+    unchecked boolean NOT NULL DEFAULT false,
     PRIMARY KEY (schema_name, relation_name),
     FOREIGN KEY (schema_name, relation_name) REFERENCES ledgerviews.relation (schema_name, relation_name) ON DELETE CASCADE
 );
@@ -84,6 +85,8 @@ COMMENT ON COLUMN ledgerviews.relation_state.followed IS 'Sum of changes of what
 COMMENT ON COLUMN ledgerviews.relation_state.refreshed_at IS 'When it was last found to be as its sources are.';
 COMMENT ON COLUMN ledgerviews.relation_state.rollup_file IS 'The file of its rollup at its last refresh; another one forces a full refresh.';
 COMMENT ON COLUMN ledgerviews.relation_state.scrubbed_to IS 'The rolling scrub has verified all days before this one in its present round.';
+COMMENT ON COLUMN ledgerviews.relation_state.unchecked IS
+'Whether rows stand in it on which its checks were never run: they are others since, or the relation was replaced.';
 
 INSERT INTO ledgerviews.relation_state (schema_name, relation_name)
 SELECT r.schema_name, r.relation_name
@@ -123,6 +126,9 @@ AS $body$
 DECLARE
     v_message text;
 BEGIN
+    UPDATE ledgerviews.relation_state AS t
+    SET unchecked = true
+    WHERE t.schema_name = NEW.schema_name AND t.relation_name = NEW.relation_name;
     IF NEW.kind = 'expression' THEN
         -- Asked of a view, so that it is read and bound, whether the relation is filled or not.
         EXECUTE pg_catalog.format(
@@ -139,8 +145,9 @@ EXCEPTION WHEN OTHERS THEN
         HINT = 'An expression is one condition over the relation''s columns.';
 END
 $body$;
-COMMENT ON FUNCTION ledgerviews.check_added() IS 'Refuse a check that could never be run when it is installed, not at each refresh.';
-CREATE TRIGGER check_added AFTER INSERT OR UPDATE OF expression ON ledgerviews.relation_check
+COMMENT ON FUNCTION ledgerviews.check_added() IS
+'Refuse a check that could never be run when it is installed, not at each refresh; the next refresh runs it on all rows.';
+CREATE TRIGGER check_added AFTER INSERT OR UPDATE ON ledgerviews.relation_check
 FOR EACH ROW EXECUTE FUNCTION ledgerviews.check_added();
 COMMENT ON TABLE ledgerviews.relation_check IS
 'What must hold of a published materialized view; a failing error keeps the refresh from being published.';

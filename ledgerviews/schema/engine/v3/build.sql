@@ -136,13 +136,14 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
+    v_next text := ledgerviews.next_schema(days.schema_name);
     v_rollup text;
     v_day text;
     v_begins text;
-    v_last date;
+    v_at date;
 BEGIN
     SELECT
-        pg_catalog.format('%I.%I', ledgerviews.next_schema(m.schema_name), m.name),
+        m.name,
         -- What only follows is not staged, but known.
         COALESCE(s.registered ->> 'day', r.day_column),
         CASE WHEN s.relation_name IS NULL THEN r.schema_name || '.' || r.relation_name ELSE 'it' END
@@ -155,19 +156,22 @@ BEGIN
     IF v_day IS NULL THEN
         RETURN;
     END IF;
-    EXECUTE pg_catalog.format(
-        'SELECT pg_catalog.max(a.%1$I) FROM %2$s AS a WHERE a.%1$I >= ''0001-01-01'' AND a.%1$I < ''10000-01-01''', v_day, v_rollup)
-    INTO v_last;
-    IF v_last IS NOT NULL THEN
+    -- The first day is what the scrub looks at next, the last what each refresh recomputes.
+    FOR v_at IN EXECUTE pg_catalog.format(
+        'SELECT pg_catalog.min(a.%1$I) FROM %2$I.%3$I AS a WHERE a.%1$I >= ''0001-01-01'' AND a.%1$I < ''10000-01-01'''
+        ' UNION SELECT pg_catalog.max(a.%1$I) FROM %2$I.%3$I AS a WHERE a.%1$I >= ''0001-01-01'' AND a.%1$I < ''10000-01-01''',
+        v_day, v_next, v_rollup)
+    LOOP
+        CONTINUE WHEN v_at IS NULL;
         PERFORM ledgerviews.refuse_difference(
-            v_begins, v_last, v_last + 1,
-            pg_catalog.format('SELECT * FROM %1$s AS a WHERE a.%2$I = %3$L', v_rollup, v_day, v_last),
-            pg_catalog.format('SELECT * FROM %I.%I(%L, %L)', ledgerviews.next_schema(days.schema_name), days.name, v_last, v_last + 1));
-    END IF;
+            v_begins, v_at, v_at + 1,
+            pg_catalog.format('SELECT * FROM %I.%I AS a WHERE a.%I = %L', v_next, v_rollup, v_day, v_at),
+            pg_catalog.format('SELECT * FROM %I.%I(%L, %L)', v_next, days.name, v_at, v_at + 1));
+    END LOOP;
 END
 $body$;
 COMMENT ON FUNCTION ledgerviews.refuse_built_days(ledgerviews.member) IS
-'Raise an error where the last day of a rollup built beside is not what the function of single days built with it gives.';
+'Raise an error where the first or last day of a rollup built beside is not what the function of single days built with it gives.';
 
 CREATE FUNCTION ledgerviews.build_member(member ledgerviews.member, names jsonb) RETURNS void
 LANGUAGE plpgsql

@@ -11,7 +11,14 @@ DECLARE
 BEGIN
     IF staged.kind = 'materialized view' AND pg_catalog.cardinality(v_key) = 0 THEN
         -- No refresh of ours can renew it concurrently, so it is not ours to refresh.
-        DELETE FROM ledgerviews.relation AS r WHERE r.schema_name = staged.schema_name AND r.relation_name = staged.relation_name;
+        DELETE FROM ledgerviews.relation AS r
+        WHERE r.schema_name = staged.schema_name AND (
+            r.relation_name = staged.relation_name
+            OR r.relation_name = staged.renamed_from AND NOT EXISTS (
+                SELECT FROM ledgerviews.staged AS o
+                WHERE o.schema_name = r.schema_name AND o.relation_name = r.relation_name AND o.change <> 'drop'
+            )
+        );
         RETURN;
     END IF;
     IF staged.renamed_from IS NOT NULL THEN
@@ -24,7 +31,7 @@ BEGIN
         UPDATE ledgerviews.relation_state AS t
         SET dirty = o.dirty, open_from = o.open_from, rebuild = o.rebuild, row_count = o.row_count, changes = o.changes,
             followed = o.followed, refreshed_at = o.refreshed_at, rollup_file = o.rollup_file, scrubbed_to = o.scrubbed_to,
-            scrubbed_at = o.scrubbed_at
+            scrubbed_at = o.scrubbed_at, unchecked = o.unchecked
         FROM ledgerviews.relation_state AS o
         WHERE o.schema_name = staged.schema_name AND o.relation_name = staged.renamed_from
             AND t.schema_name = staged.schema_name AND t.relation_name = staged.relation_name;
@@ -118,7 +125,8 @@ BEGIN
                 THEN GREATEST(t.open_from, pg_catalog.current_setting('ledgerviews.replace_open')::date)
         END,
         scrubbed_to = NULL,
-        scrubbed_at = NULL
+        scrubbed_at = NULL,
+        unchecked = m.needed
     FROM ledgerviews.member AS m
     JOIN ledgerviews.relation AS r ON r.schema_name = m.schema_name AND r.relation_name = m.name
     LEFT JOIN ledgerviews.staged AS s ON s.schema_name = r.schema_name AND s.relation_name = r.relation_name
