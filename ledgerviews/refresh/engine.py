@@ -14,6 +14,7 @@ from ledgerviews import db
 from ledgerviews.errors import (
     CheckError,
     DatabaseError,
+    DriftError,
     InterruptedRunError,
     LedgerviewsError,
     LockedError,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 # How the engine begins to tell that the lock of refreshes is held, by whomever.
 ANOTHER = "Another refresh is running"
 _UNKNOWN = " is no published materialized view"
+_RELEASED = "Nothing can be refreshed while "
 _CHECK = re.compile(r"Check .+ fails for \d+ rows?, the first: ")
 _CALL = "CALL ledgerviews.refresh(%s::text[], %s::text, %s::boolean, %s::boolean, %s::boolean)"
 
@@ -157,10 +159,10 @@ def explained(
     match exc:
         case psycopg.errors.UndefinedTable() if message.startswith("Installed by a migration, but no longer"):
             return UsageError(message, hint=CREATE_AGAIN)
-        case psycopg.errors.UndefinedTable() if plain := _plain_view(connection, message):
-            return UsageError(plain, hint=hint)
         case psycopg.errors.UndefinedTable() if not message.startswith("Refreshing "):
-            return UsageError(message, hint=hint)
+            return UsageError(_plain_view(connection, message) or message, hint=hint)
+        case psycopg.errors.ObjectNotInPrerequisiteState() if message.startswith(_RELEASED):
+            return DriftError(message, hint=hint)
         case psycopg.errors.InsufficientPrivilege():
             return DatabaseError(
                 f"{message} ({db.describe_target(settings)}).", hint=hint or rights.mend(connection, task)

@@ -433,3 +433,18 @@ def test_what_a_terminal_would_obey_is_not_printed(
     assert f"a prepared transaction (?]0;{number}), ?[31m{number}." in done.stderr
     assert "ROLLBACK PREPARED or COMMIT PREPARED ends it" in done.stderr
     assert "\x1b" not in done.stderr
+
+
+def test_a_release_while_a_refresh_waits(installed_url: str, connect: Connect) -> None:
+    """A refresh that waits while a table is released says so, and leaves with the code of what is pending."""
+    connection = connect(installed_url)
+    with closing(psycopg.connect(installed_url)) as other:
+        other.execute("LOCK TABLE ledgerviews.refresh_lock IN EXCLUSIVE MODE")
+        with waiting_refresh(connection, installed_url) as process:
+            other.execute("SELECT ledgerviews.release(ARRAY['public.suggestion_events'])")
+            other.commit()
+            _, told = process.communicate(timeout=60)
+
+    assert process.returncode == 4
+    assert "Nothing can be refreshed while public.suggestion_events is released." in told
+    assert "ledgerviews restore" in told

@@ -263,6 +263,49 @@ def test_rows_that_a_policy_hides_rebuild(application: Application) -> None:
     assert (while_hidden, after) == (0, 0)
 
 
+def test_rows_that_a_policy_hides_meanwhile(application: Application) -> None:
+    """Row level security that comes on between a refresh's snapshot and its reading has it begin again."""
+    session = application.session
+    application.owns("suggestion_events", "suggestion_feedback")
+    session.execute(
+        sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(
+            sql.Identifier(session.info.dbname), application.role
+        )
+    )
+    session.execute(FILL)
+    commands.upgrade(Settings(database_url=application.its_url))
+    with (
+        closing(psycopg.connect(application.its_url, autocommit=True)) as owner,
+        closing(psycopg.connect(application.its_url)) as altering,
+    ):
+        refresh(owner)
+        refresh(owner)
+        owner.execute("UPDATE public.suggestion_events SET mode = 'model' WHERE txn_id = 1")
+        altering.execute("LOCK TABLE public.suggestion_events IN ACCESS EXCLUSIVE MODE")
+        reasons: list[str] = []
+        thread = threading.Thread(target=lambda: reasons.append(refresh(owner)[DAILY]))
+        thread.start()
+        waiting: LiteralString = (
+            "SELECT FROM pg_locks WHERE NOT granted AND relation = 'public.suggestion_events'::regclass"
+        )
+        deadline = time.monotonic() + 60
+        while not session.execute(waiting).fetchall() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        altering.execute(
+            "CREATE POLICY shown ON public.suggestion_events USING (mode <> 'auto');"
+            "ALTER TABLE public.suggestion_events ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY"
+        )
+        altering.commit()
+        thread.join(60)
+        owner.execute("ALTER TABLE public.suggestion_events DISABLE ROW LEVEL SECURITY")
+        shown = refresh(owner)[DAILY]
+        after = differing(owner)
+
+    assert reasons[0].startswith(f"{EVENTS}: row level security may hide rows of it")
+    assert shown == f"{EVENTS}: tracking begins"
+    assert after == 0
+
+
 def test_a_cast_of_the_table_s_owner_does_not_run_with_our_rights(application: Application) -> None:
     """A column of another type under the name that the triggers log: the write goes on, no cast is called."""
     session = application.session

@@ -1,5 +1,12 @@
 -- Engine version 2: the refresh: one transaction, one snapshot, one at a time.
 
+CREATE FUNCTION ledgerviews.rows_hidden(relation oid) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+RETURN pg_catalog.row_security_active(relation);
+COMMENT ON FUNCTION ledgerviews.rows_hidden(oid) IS
+'Whether a policy is applied now to what the engine''s owner reads of a table; the catalog''s cache says, not the snapshot.';
+
 CREATE FUNCTION ledgerviews.refuse_rewritten(relations oid[]) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -35,6 +42,21 @@ BEGIN
                 MESSAGE = 'Given other partitions while it was read: ' || v_name || '.',
                 HINT = 'Run the refresh again.';
         END IF;
+        -- Whoever has read a table holds it, so what is so now was so then.
+        SELECT pg_catalog.string_agg(c.oid::pg_catalog.regclass::text, ', ') INTO v_name
+        FROM ledgerviews.source_of(relations) AS s
+        JOIN pg_catalog.pg_class AS c ON c.oid = s.source
+        JOIN pg_catalog.pg_class AS e ON e.oid = 'ledgerviews.source'::pg_catalog.regclass
+        JOIN pg_catalog.pg_roles AS o ON o.oid = e.relowner
+        WHERE ledgerviews.rows_hidden(c.oid) <> (
+            c.relrowsecurity AND NOT o.rolsuper AND NOT o.rolbypassrls
+            AND (c.relforcerowsecurity OR NOT pg_catalog.pg_has_role(o.oid, c.relowner, 'USAGE')));
+        IF v_name IS NOT NULL THEN
+            RAISE EXCEPTION USING
+                ERRCODE = 'serialization_failure',
+                MESSAGE = 'Given other row level security while it was read: ' || v_name || '.',
+                HINT = 'Run the refresh again.';
+        END IF;
     END IF;
     IF v_name IS NOT NULL THEN
         RAISE EXCEPTION USING
@@ -45,7 +67,7 @@ BEGIN
 END
 $body$;
 COMMENT ON FUNCTION ledgerviews.refuse_rewritten(oid[]) IS
-'A serialization failure where a table that the relations read was truncated, rewritten or given other partitions meanwhile.';
+'A serialization failure where a table that the relations read was truncated, rewritten, or given other partitions or row level security meanwhile.';
 
 CREATE FUNCTION ledgerviews.conclude(run_id bigint, relations oid[]) RETURNS boolean
 LANGUAGE plpgsql

@@ -10,6 +10,7 @@ DROP PROCEDURE ledgerviews.refresh(text, text, boolean, boolean, boolean, bigint
 DROP PROCEDURE ledgerviews.refresh(text[], text, boolean, boolean, boolean, bigint);
 DROP FUNCTION ledgerviews.conclude(bigint, oid[]);
 DROP FUNCTION IF EXISTS ledgerviews.refuse_rewritten(oid[]);
+DROP FUNCTION IF EXISTS ledgerviews.rows_hidden(oid);
 DROP FUNCTION ledgerviews.scrub(bigint);
 DROP FUNCTION ledgerviews.scrub_relation(text, text);
 DROP FUNCTION ledgerviews.pending(text, text);
@@ -47,6 +48,7 @@ DROP FUNCTION ledgerviews.track(text[], text, integer);
 DROP FUNCTION ledgerviews.attach(text, text);
 DROP FUNCTION IF EXISTS ledgerviews.write_trigger(text);
 DROP FUNCTION IF EXISTS ledgerviews.stands_on(oid, oid);
+DROP FUNCTION IF EXISTS ledgerviews.base_type(oid);
 DROP FUNCTION IF EXISTS ledgerviews.same_type(text, text, text);
 DROP FUNCTION ledgerviews.detach(text);
 DROP FUNCTION ledgerviews.missing_indexes(text);
@@ -76,6 +78,7 @@ DROP TABLE ledgerviews.relation_check;
 DROP FUNCTION ledgerviews.check_added();
 DROP TRIGGER relation_added ON ledgerviews.relation;
 DROP FUNCTION ledgerviews.relation_added();
+DROP FUNCTION IF EXISTS ledgerviews.refuse_day(text, oid, text);
 DROP TABLE ledgerviews.relation_state;
 ALTER TABLE ledgerviews.relation
     DROP COLUMN day_column,
@@ -84,6 +87,8 @@ ALTER TABLE ledgerviews.relation
     DROP COLUMN day_definition;
 DROP TABLE ledgerviews.source_day;
 DROP TABLE ledgerviews.source;
+DROP FUNCTION IF EXISTS ledgerviews.in_days(date, date, date);
+DROP FUNCTION IF EXISTS ledgerviews.utc_day(date);
 ALTER FUNCTION ledgerviews.json_salvage(json) RESET search_path;
 ALTER TABLE ledgerviews.engine DROP COLUMN keep_runs;
 UPDATE ledgerviews.engine SET version = 1, installed_at = pg_catalog.now();

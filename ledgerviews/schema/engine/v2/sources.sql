@@ -53,12 +53,16 @@ attached AS (
         p.relation,
         t.oid AS trigger,
         t.xmin::text AS written_by,
-        t.tgenabled AS enabled
+        t.tgenabled AS enabled,
+        t.tgtype AS fires
     FROM part AS p
     JOIN ledgerviews.source AS s ON s.source = p.source
     JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = p.relation
     JOIN pg_catalog.pg_proc AS f ON f.oid = t.tgfoid AND f.proname = s.stem || '_track'
     JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace AND n.nspname = 'ledgerviews'
+    -- After each row that is inserted, deleted or updated, whatever column of it.
+    WHERE t.tgtype IN (5, 9, 17) AND t.tgattr = ''::pg_catalog.int2vector
+        AND (t.tgqual IS NULL OR s.tracking = 'closed days' AND s.parent IS NULL AND t.tgtype <> 9)
 ),
 
 -- Whose rows a policy may hide from the engine, which reads them with the rights of its owner.
@@ -144,7 +148,10 @@ SELECT
         WHEN EXISTS (
             SELECT FROM part AS p
             WHERE p.source = s.source
-                AND (SELECT pg_catalog.count(*) FROM attached AS a WHERE a.source = p.source AND a.relation = p.relation) < 3
+                AND (
+                    SELECT pg_catalog.count(DISTINCT a.fires) FROM attached AS a
+                    WHERE a.source = p.source AND a.relation = p.relation
+                ) < 3
         ) THEN 'a trigger of ours is missing'
         WHEN EXISTS (SELECT FROM attached AS a WHERE a.source = s.source AND a.enabled <> 'A')
             THEN 'a trigger of ours is not ENABLE ALWAYS'
@@ -216,8 +223,16 @@ DECLARE
     v_type oid := type;
 BEGIN
     WHILE v_type <> base LOOP
-        SELECT t.typbasetype INTO v_type FROM pg_catalog.pg_type AS t WHERE t.oid = v_type AND t.typtype = 'd';
+        SELECT t.typbasetype INTO v_type FROM pg_catalog.pg_type AS t WHERE t.oid = v_type;
         IF NOT FOUND THEN
+            -- Of a type that is younger than its snapshot a transaction cannot know what it is.
+            RAISE EXCEPTION USING
+                ERRCODE = 'serialization_failure',
+                MESSAGE = pg_catalog.format(
+                    'could not serialize access: the type %s was made, and a column of this table given it, after this'
+                    ' transaction began', pg_catalog.format_type(type, NULL)),
+                HINT = 'The transaction might succeed if retried.';
+        ELSIF v_type = 0 THEN
             RETURN false;
         END IF;
     END LOOP;
@@ -225,6 +240,20 @@ BEGIN
 END
 $body$;
 COMMENT ON FUNCTION ledgerviews.stands_on(oid, oid) IS 'Whether a type is another, or a domain over it.';
+
+CREATE FUNCTION ledgerviews.base_type(type oid) RETURNS oid
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+WITH RECURSIVE base AS (
+    SELECT y.oid, y.typbasetype AS below FROM pg_catalog.pg_type AS y WHERE y.oid = base_type.type
+    UNION ALL
+    SELECT y.oid, y.typbasetype FROM base AS b JOIN pg_catalog.pg_type AS y ON y.oid = b.below
+)
+
+SELECT b.oid FROM base AS b WHERE b.below = 0;
+END;
+COMMENT ON FUNCTION ledgerviews.base_type(oid) IS 'The type that a domain stands on; any other type itself.';
 
 CREATE FUNCTION ledgerviews.same_type(of text, column_name text, variable text) RETURNS text
 LANGUAGE sql IMMUTABLE
@@ -396,7 +425,7 @@ BEGIN
     IF tracking = 'closed days' AND v_source.parent IS NULL AND v_source.day_column IS NOT NULL THEN
         v_closed := CASE
             WHEN (
-                SELECT a.atttypid = 'timestamptz'::pg_catalog.regtype
+                SELECT ledgerviews.base_type(a.atttypid) = 'timestamptz'::pg_catalog.regtype
                 FROM pg_catalog.pg_attribute AS a
                 WHERE a.attrelid = v_relation AND a.attname = v_source.day_column
             )

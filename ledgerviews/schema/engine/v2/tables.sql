@@ -1,5 +1,22 @@
 -- Engine version 2: what the incremental refresh remembers. Frozen, like version 1.
 
+-- Without these a date would be taken for a time of the session's time zone.
+CREATE FUNCTION ledgerviews.utc_day(value date) RETURNS date
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN value >= date '0001-01-01' AND value < date '10000-01-01' THEN value ELSE date '0001-01-01' END;
+COMMENT ON FUNCTION ledgerviews.utc_day(date) IS
+'The day; 0001-01-01 where it is NULL, infinite or outside the years 1 to 9999, so that a key is never NULL.';
+
+CREATE FUNCTION ledgerviews.in_days(value date, lo date, hi date) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (value >= lo AND value < hi AND value < date '10000-01-01')
+OR (
+    lo <= date '0001-01-01' AND hi > date '0001-01-01'
+    AND (value IS NULL OR value < date '0001-01-01' OR value >= date '10000-01-01')
+);
+COMMENT ON FUNCTION ledgerviews.in_days(date, date, date) IS
+'Whether utc_day(value) is one of the days from lo up to, not including, hi; lo is 0001-01-01 or later.';
+
 UPDATE ledgerviews.engine SET version = 2, installed_at = pg_catalog.now();
 ALTER TABLE ledgerviews.engine ADD COLUMN keep_runs interval NOT NULL DEFAULT interval '90 days';
 COMMENT ON COLUMN ledgerviews.engine.keep_runs IS 'How long the run log is kept; each refresh deletes what is older.';
@@ -93,11 +110,38 @@ SELECT r.schema_name, r.relation_name
 FROM ledgerviews.relation AS r
 WHERE r.kind = 'materialized view';
 
+CREATE FUNCTION ledgerviews.refuse_day(begins text, rollup oid, day_column text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_type text;
+BEGIN
+    SELECT pg_catalog.format_type(a.atttypid, NULL) INTO v_type
+    FROM pg_catalog.pg_attribute AS a
+    WHERE a.attrelid = rollup AND a.attname = day_column AND NOT a.attisdropped
+        AND a.atttypid <> 'date'::pg_catalog.regtype;
+    IF FOUND THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'datatype_mismatch',
+            MESSAGE = pg_catalog.format('%s day column %s is of type %s, and must be a date.', begins, day_column, v_type),
+            HINT = 'Have its SELECT give a date, as ledgerviews.utc_day(...) does, or leave the day out.';
+    END IF;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.refuse_day(text, oid, text) IS
+'Raise an error where the day of a rollup is no date: it could be filled, and never be refreshed.';
+
 CREATE FUNCTION ledgerviews.relation_added() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
+    IF NEW.rollup IS NOT NULL THEN
+        PERFORM ledgerviews.refuse_day(
+            NEW.schema_name || '.' || NEW.relation_name || ': its',
+            pg_catalog.to_regclass('ledgerviews.' || pg_catalog.quote_ident(NEW.rollup)), NEW.day_column);
+    END IF;
     IF NEW.kind = 'materialized view' THEN
         INSERT INTO ledgerviews.relation_state (schema_name, relation_name) VALUES (NEW.schema_name, NEW.relation_name);
     END IF;

@@ -6,16 +6,16 @@ SET search_path = pg_catalog, pg_temp
 SET extra_float_digits = 1
 AS $body$
 BEGIN
-    -- As text, because a row may hold a type that cannot be compared; twice the same row counts twice.
+    -- As jsonb, because a row may hold a type that cannot be compared, and 1.0 is 1.00; twice the same row counts twice.
     EXECUTE pg_catalog.format(
-        'WITH expected AS (SELECT pg_catalog.to_jsonb(e.*)::text AS line FROM (%1$s) AS e),'
-        ' found AS (SELECT pg_catalog.to_jsonb(f.*)::text AS line FROM (%2$s) AS f),'
+        'WITH expected AS (SELECT pg_catalog.to_jsonb(e.*) AS line FROM (%1$s) AS e),'
+        ' found AS (SELECT pg_catalog.to_jsonb(f.*) AS line FROM (%2$s) AS f),'
         ' differing AS MATERIALIZED ('
         '   (SELECT ''missing'' AS state, m.line FROM (TABLE expected EXCEPT ALL TABLE found) AS m)'
         '   UNION ALL'
         '   (SELECT ''wrong'', w.line FROM (TABLE found EXCEPT ALL TABLE expected) AS w))'
-        ' SELECT pg_catalog.count(*), (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(s.state, s.line::jsonb))'
-        '   FROM (SELECT * FROM differing AS d ORDER BY d.line, d.state LIMIT 10) AS s) FROM differing',
+        ' SELECT pg_catalog.count(*), (SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(s.state, s.line))'
+        '   FROM (SELECT * FROM differing AS d ORDER BY d.line::text, d.state LIMIT 10) AS s) FROM differing',
         first, second)
     INTO row_count, sample;
     RETURN NEXT;

@@ -201,6 +201,9 @@ BEGIN
                 'CREATE TABLE %s AS SELECT * FROM %I.%I WITH %sDATA', v_target, v_next, member.name || '_whole',
                 CASE WHEN member.needed THEN '' ELSE 'NO ' END);
             EXECUTE pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY FULL', v_target);
+            IF member.changed THEN
+                PERFORM ledgerviews.refuse_day('its', v_target::pg_catalog.regclass, v_staged.registered ->> 'day');
+            END IF;
         ELSIF member.kind = 'function' AND member.changed THEN
             EXECUTE pg_catalog.format(
                 E'CREATE FUNCTION %s(lo date, hi date) RETURNS SETOF %I.%I\n'
