@@ -55,6 +55,12 @@ def qualified_names(sql: str) -> frozenset[tuple[str, str]]:
     )
 
 
+def dotted_name(sql: str) -> list[str] | None:
+    """The parts of the name that the SQL begins with, folded; None where it begins with none."""
+    first = next(_dotted_names(_tokens(sql)), None)
+    return first[1] if first is not None and first[0] == 0 else None
+
+
 def retarget(sql: str, *, relations: Collection[str], schema: str) -> str:
     """The SQL with ``public.<name>`` moved to ``schema`` for each of ``relations``, nothing else touched.
 
