@@ -235,7 +235,11 @@ def test_types_of_a_source_that_its_table_has_not_are_told(shop: Shop, connect: 
     )
     renamed = shop("diff")
 
-    datetime = "public.refunds.made is declared as datetime, and is timestamp with time zone (timestamptz)."
+    datetime = (
+        "public.refunds.made is declared as datetime, and is timestamp with time zone; write timestamptz (the"
+        " words are text, enum, integer, number, uuid, json, jsonb, boolean, date, timestamp,"
+        " timestamptz)."
+    )
     uuid = "public.refunds.id is declared as uuid, and is integer."
     mend = "Mend what Source public.refunds declares, or run the application's own migrations first."
     assert right.returncode == 0, right.stderr

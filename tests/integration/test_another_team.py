@@ -250,3 +250,29 @@ def test_a_revision_runs_under_the_lock_and_the_time_out(
 
     assert done.returncode == 0, done.stderr
     assert connection.execute("SELECT t, n FROM public.seen").fetchall() == [("5s", 1)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ('"day"', "its unique_key is a string, where a tuple of strings is expected."),
+        ('["day"], reads="stg"', "its reads are a string, where a tuple of strings is expected."),
+    ],
+)
+def test_a_string_for_a_tuple_in_a_revision_is_told(
+    shop: Path, empty_url: str, connect: Connect, wrong: str, told: str
+) -> None:
+    """It is not taken for its letters: the relation, the argument, and what to write; nothing is kept."""
+    connection = connect(empty_url)
+    connection.execute("CREATE TABLE public.orders (id int, placed_at timestamptz)")
+    path = shop / "shop/migrations/versions/a1.py"
+    path.write_text(path.read_text().replace('unique_key=["day"]', f"unique_key={wrong}"), encoding="utf-8")
+
+    done = alembic(shop, "upgrade", "head", url=empty_url)
+
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert f"Relation mart_orders_daily: {told}" in said
+    assert "=(…,), with a comma after the string." in said
+    assert "Traceback" not in said
+    assert connection.execute("SELECT to_regclass('public.mart_orders_daily')").fetchall() == [(None,)]

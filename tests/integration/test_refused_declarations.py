@@ -12,9 +12,13 @@ from ledgerviews.errors import DeclarationError
 from tests.application import Application
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-SQL = "SELECT (r.at AT TIME ZONE 'UTC')::date AS day, sum(r.amount) AS amount\nFROM public.refunds AS r GROUP BY 1"
+    Connect = Callable[[str], psycopg.Connection]
+
+SQL = """SELECT (r.at AT TIME ZONE 'UTC')::date AS day, sum(r.amount) AS amount
+FROM public.refunds AS r GROUP BY 1"""
 
 
 @pytest.fixture
@@ -76,6 +80,31 @@ def test_a_misspelt_column_in_day_rows_is_told_with_the_one_that_is_near(
 
     assert "column refunds.att does not exist (in its SELECT of single days); nothing was written." in told
     assert told.endswith(
-        "  Did you mean at? Else declare att among the columns of its source in sources.py, which are all that"
-        " single days read, then write the revision again."
+        "  Did you mean at? Else declare att among the columns of its source in sources.py, which are all"
+        " that single days read, then write the revision again."
     )
+
+
+def test_a_type_that_is_no_word_is_told_with_the_word(refunds: Application) -> None:
+    """PostgreSQL's own name of a type, and all words that there are."""
+    changed(refunds, columns=refunds.sources["refunds"]["columns"] | {"amount": "numeric"})
+
+    told = refused(refunds)
+
+    assert (
+        "\n  public.refunds.amount is declared as numeric, and is numeric; write number (the words are text,"
+        " enum, integer, number, uuid, json, jsonb, boolean, date, timestamp, timestamptz).\n" in told
+    )
+
+
+def test_a_day_of_a_type_without_a_word_is_told(
+    refunds: Application, empty_url: str, connect: Connect
+) -> None:
+    """By the table's type, where the declaration names that."""
+    connect(empty_url).execute("ALTER TABLE public.refunds ADD span interval")
+    changed(refunds, day="span", columns=refunds.sources["refunds"]["columns"] | {"span": "interval"})
+
+    told = refused(refunds)
+
+    assert "public.refunds.span is the column of its day, and is interval, not date or timestamp or" in told
+    assert "  Mend what Source public.refunds declares, or run the application's own migrations first" in told
