@@ -108,3 +108,88 @@ def test_a_day_of_a_type_without_a_word_is_told(
 
     assert "public.refunds.span is the column of its day, and is interval, not date or timestamp or" in told
     assert "  Mend what Source public.refunds declares, or run the application's own migrations first" in told
+
+
+def filtered(application: Application, condition: str) -> Application:
+    """The same with a condition in the mart's SELECT."""
+    application.models["mart_refunds"]["sql"] = SQL.replace(" GROUP BY", f" WHERE {condition} GROUP BY")
+    return application
+
+
+MOVING = {
+    "r.at > now() - interval '90 days'": "now()",
+    "r.at::date > current_date - 90": "CURRENT_DATE",
+    "r.at > CURRENT_TIMESTAMP(0) - interval '1 day'": "CURRENT_TIMESTAMP",
+    "r.at < localtimestamp": "LOCALTIMESTAMP",
+    "r.at < pg_catalog.clock_timestamp()": "clock_timestamp()",
+    "random() < 0.1": "random()",
+}
+
+
+@pytest.mark.parametrize("engine", [False, True])
+@pytest.mark.parametrize(("condition", "call"), MOVING.items())
+def test_what_reads_the_clock_is_not_computed_by_day(
+    refunds: Application, condition: str, call: str, *, engine: bool
+) -> None:
+    """With the engine, and by its name before the revision that brings that; why, and what to do."""
+    if engine:
+        refunds.change()
+
+    told = refused(filtered(refunds, condition))
+
+    assert told == (
+        f"Model mart_refunds is computed by day, and calls {call} in mart_refunds.sql: that is another at"
+        " another time, and a day is computed again only when its rows change.\n"
+        "  Do without it, and filter where mart_refunds is read; or declare no day in mart_refunds.py, so"
+        " that each refresh computes the whole."
+    )
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "date_trunc('day', r.at) > timestamptz 'now' - interval '1 day'",
+        "to_char(r.at, 'YYYY') > '2000' AND current_user <> 'now()'",
+        "(r.at AT TIME ZONE 'Europe/Berlin')::date > '2000-01-01' AND public.steady() = 1",
+        "age(r.at, '2000-01-01') > '1 day' AND extract(year FROM r.at) > 2000",
+    ],
+)
+def test_what_only_depends_on_settings_is_computed_by_day(
+    refunds: Application, empty_url: str, connect: Connect, condition: str
+) -> None:
+    """Conversions, formats and functions that say that they are STABLE are common, and right."""
+    connect(empty_url).execute(
+        "CREATE FUNCTION public.steady() RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN 1; END'"
+    )
+
+    filtered(refunds, condition).change()
+
+    assert refunds.differs() == []
+
+
+def test_what_a_view_calls_counts_for_the_mart_that_reads_it(
+    refunds: Application, empty_url: str, connect: Connect
+) -> None:
+    """A view two steps below, a function of the team's, and age(): each by its place; a view alone may."""
+    connect(empty_url).execute(
+        "CREATE FUNCTION public.moving() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END'"
+    )
+    view = {"kind": "view", "grain": [], "columns": dict.fromkeys(("at", "amount"), "A column.")}
+    refunds.models["stg_all"] = view | {"sql": "SELECT r.at, r.amount FROM public.refunds AS r"}
+    refunds.models["stg"] = view | {"sql": "SELECT a.at, a.amount FROM public.stg_all AS a"}
+    refunds.models["mart_refunds"]["sql"] = SQL.replace("public.refunds", "public.stg")
+    refunds.change()
+    refunds.models["stg_all"]["sql"] += " WHERE age(r.at) > '1 day' AND public.moving() = 1"
+
+    told = refused(refunds)
+    mart = refunds.models.pop("mart_refunds")
+    alone = refunds.change()
+    refunds.models["mart_refunds"] = mart | {"day": None}
+    whole = refunds.change()
+
+    assert "calls age(timestamp with time zone) in stg_all.sql, public.moving() in stg_all.sql:" in told
+    assert told.endswith(
+        " computes the whole. A function of yours that does not: ALTER FUNCTION public.moving() STABLE."
+    )
+    assert "age(r.at)" in alone
+    assert '"mart_refunds"' in whole
