@@ -193,3 +193,26 @@ def test_what_a_view_calls_counts_for_the_mart_that_reads_it(
     )
     assert "age(r.at)" in alone
     assert '"mart_refunds"' in whole
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("  amount - 1", "it is of type numeric, and must be a condition, of type boolean"),
+        ("(day, amount)", "it must be a condition, of type boolean"),
+        ("amount > 0 AND day", "argument of AND must be type boolean, not type date"),
+    ],
+)
+def test_a_check_that_is_no_condition_is_told_by_its_type(
+    refunds: Application, expression: str, said: str
+) -> None:
+    """Not by the NOT that it is tried with; what stands within it is told in PostgreSQL's own words."""
+    refunds.change()
+    refunds.models["mart_refunds"]["checks"] = [
+        {"name": "some", "kind": "expression", "expression": expression}
+    ]
+
+    told = refused(refunds)
+
+    assert told.startswith(f"Check some of mart_refunds cannot be run: {said}; nothing was written.\n  LINE")
+    assert "NOT" not in told
