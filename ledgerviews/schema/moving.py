@@ -46,8 +46,8 @@ def require_steady(key: str, spec: Spec, normals: Mapping[str, Normal], specs: M
     own = [name for name in where if "." in name]
     steady = f" A function of yours that does not: ALTER FUNCTION {own[0]} STABLE." if own else ""
     raise DeclarationError(
-        f"Model {key} is computed by day, and calls {calls}: that is another at another time, and a day is"
-        " computed again only when its rows change.",
+        f"Model {key} is computed by day, and calls {calls}: a day is computed again only when its"
+        " rows change, so what that gives would go stale.",
         hint=f"Do without it, and filter where {key} is read; or declare no day in {key}.py, so that each"
         f" refresh computes the whole.{steady}",
     )

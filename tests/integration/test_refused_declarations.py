@@ -138,8 +138,8 @@ def test_what_reads_the_clock_is_not_computed_by_day(
     told = refused(filtered(refunds, condition))
 
     assert told == (
-        f"Model mart_refunds is computed by day, and calls {call} in mart_refunds.sql: that is another at"
-        " another time, and a day is computed again only when its rows change.\n"
+        f"Model mart_refunds is computed by day, and calls {call} in mart_refunds.sql: a day is"
+        " computed again only when its rows change, so what that gives would go stale.\n"
         "  Do without it, and filter where mart_refunds is read; or declare no day in mart_refunds.py, so"
         " that each refresh computes the whole."
     )
