@@ -132,7 +132,7 @@ def test_a_mistake_in_a_declaration_is_told_with_its_line(shop: Shop, line: str,
         ("evvents < 600", 'column "evvents" does not exist', "LINE 1: evvents < 600\n--           ^"),
         (
             "m.id + 1",
-            "argument of NOT must be type boolean, not type integer",
+            "it is of type integer, and must be a condition, of type boolean",
             "LINE 1: m.id + 1\n--           ^",
         ),
         ("id <", 'syntax error at or near ")"', "LINE 1: id <\n--               ^"),
