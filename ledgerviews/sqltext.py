@@ -55,6 +55,29 @@ def qualified_names(sql: str) -> frozenset[tuple[str, str]]:
     )
 
 
+def called(sql: str, *, words: Collection[str] = ()) -> frozenset[str]:
+    """The names of functions that the SQL calls, those of another schema than pg_catalog left out; folded.
+
+    ``words`` are called without brackets, as ``current_date``.
+    """
+    none = _Token("blank", "")
+    tokens = [token for token in _tokens(sql) if token.kind != "blank"]
+    found = set()
+    for before, dot, token, after in zip(
+        [none, none, *tokens], [none, *tokens], tokens, [*tokens[1:], none], strict=False
+    ):
+        ours = dot.text != "." or _folded(before.text) == "pg_catalog"
+        if token.kind == "name" and ours and (after.text == "(" or token.text.translate(_FOLDED) in words):
+            found.add(_folded(token.text))
+    return frozenset(found)
+
+
+def dotted_name(sql: str) -> list[str] | None:
+    """The parts of the name that the SQL begins with, folded; None where it begins with none."""
+    first = next(_dotted_names(_tokens(sql)), None)
+    return first[1] if first is not None and first[0] == 0 else None
+
+
 def retarget(sql: str, *, relations: Collection[str], schema: str) -> str:
     """The SQL with ``public.<name>`` moved to ``schema`` for each of ``relations``, nothing else touched.
 

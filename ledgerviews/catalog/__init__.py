@@ -6,6 +6,7 @@ A models package holds ``sources.py`` with ``SOURCES`` and, anywhere below it, p
 
 from .check import Check, Severity, expression, not_null, unique
 from .export import Drift, Export, Policy
+from .fields import require_tuples
 from .graph import Catalog
 from .loading import load
 from .model import Kind, Model
@@ -24,5 +25,6 @@ __all__ = [
     "expression",
     "load",
     "not_null",
+    "require_tuples",
     "unique",
 ]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from ledgerviews.errors import DeclarationError
 
+from .fields import require_tuples
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -53,6 +55,7 @@ class Export:
 
     def __post_init__(self) -> None:
         """Refuse what no target can be; raises DeclarationError."""
+        require_tuples("An export", str, cluster=self.cluster)
         if self.partition is None and (
             self.require_partition_filter or self.partition_expiration_days is not None
         ):

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from ledgerviews.errors import DeclarationError, LedgerviewsError, UsageError
 
+from .fields import require_tuples
 from .graph import Catalog
 from .model import Model
+from .source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import ModuleType
-
-    from .source import Source
 
 _AGAIN = "Mend it, then run the command again."
 
@@ -29,7 +29,9 @@ def load(dotted: str) -> Catalog:
     sources: list[Source] = []
     models: list[Model] = []
     for module in _modules(package, dotted):
-        sources.extend(getattr(module, "SOURCES", ()))
+        declared = getattr(module, "SOURCES", ())
+        require_tuples(f"Module {module.__name__}", Source, SOURCES=declared)
+        sources.extend(declared)
         if isinstance(model := getattr(module, "MODEL", None), Model):
             models.append(model)
     if not models:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 from ledgerviews.errors import DeclarationError
 from ledgerviews.sqltext import statement
 
+from .check import Check, Severity
+from .fields import did_you_mean, require_columns, require_tuples
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .check import Check
     from .export import Export
 
 _INDEX = re.compile(r"(UNIQUE )?(\(|USING\b)", re.IGNORECASE)
@@ -99,15 +101,23 @@ class Model:
             owner=owner,
             formerly=formerly,
         )
-        if day is not None and day not in grain:
-            raise DeclarationError(f"Model {model.name}: its day column {day} is no part of its grain.")
+        _require_fields(model)
         if kind is Kind.MATERIALIZED_VIEW and not grain:
             raise DeclarationError(
                 f"Materialized view {model.name} declares no grain, so it has no unique key.",
                 hint="Name the columns of which one combination makes one row.",
             )
         if missing := [name for name in grain if name not in columns]:
-            raise DeclarationError(f"Model {model.name}: grain names {', '.join(missing)}, no column of it.")
+            meant = did_you_mean(missing[0], columns) if len(missing) == 1 else "."
+            raise DeclarationError(
+                f"Model {model.name}: grain names {', '.join(missing)}, no column of it{meant}"
+            )
+        if day is not None and day not in grain:
+            raise DeclarationError(
+                f"Model {model.name}: its day column {day} is no part of its grain,"
+                f" which is {', '.join(grain) or 'empty'}.",
+                hint="Name it in the grain, too, or have day name the one of the grain that holds the day.",
+            )
         _require_checks(model)
         _require_surroundings(model)
         if unknown := sorted((export.named if export else set()) - set(columns)):
@@ -147,6 +157,19 @@ class Model:
             ) from exc
 
 
+def _require_fields(model: Model) -> None:
+    """Raise DeclarationError for what Python takes, and no revision could be applied with."""
+    owner = f"Model {model.name}"
+    if not isinstance(model.kind, Kind):
+        raise DeclarationError(
+            f"{owner}: its kind is {model.kind!r}.",
+            hint="Write kind=Kind.VIEW or kind=Kind.MATERIALIZED_VIEW, with Kind of ledgerviews.catalog.",
+        )
+    require_tuples(owner, str, grain=model.grain, indexes=model.indexes)
+    require_tuples(owner, Check, checks=model.checks)
+    require_columns(owner, model.columns, "a line on what it holds")
+
+
 def _require_surroundings(model: Model) -> None:
     """Raise DeclarationError for indexes, options and grants that no relation of its kind can have."""
     if model.indexes and model.kind is not Kind.MATERIALIZED_VIEW:
@@ -182,6 +205,11 @@ def _require_checks(model: Model) -> None:
         if missing := [name for name in check.columns if name not in model.columns]:
             raise DeclarationError(
                 f"Model {model.name}: its check {check.name} names {', '.join(missing)}, no column of it."
+            )
+        if check.severity not in list(Severity):
+            raise DeclarationError(
+                f"Model {model.name}: its check {check.name} has the severity {check.severity!r}.",
+                hint="Write severity=Severity.ERROR or severity=Severity.WARN.",
             )
         if check.kind != "expression" and not check.columns:
             raise DeclarationError(f"Model {model.name}: its check {check.name} names no column.")

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from ledgerviews.errors import DeclarationError
 
+from .fields import did_you_mean, require_columns, require_tuples
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+TIMES = ("date", "timestamp", "timestamptz")
+"""The words of types that tell a day."""
+WORDS = ("text", "enum", "integer", "number", "uuid", "json", "jsonb", "boolean", *TIMES)
+"""The words of types; any other type has PostgreSQL's own name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +49,12 @@ class Source:
     indexes: tuple[str, ...] = ()
     day_rows: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse strings where tuples are expected; raises DeclarationError."""
+        owner = f"Source {self.qualified}"
+        require_tuples(owner, str, indexes=self.indexes, day_rows=self.day_rows)
+        require_columns(owner, self.columns, "the types that it may have")
+
     @property
     def qualified(self) -> str:
         """The name with its schema."""
@@ -51,14 +65,32 @@ def require_parent(source: Source, sources: Mapping[tuple[str, str], Source]) ->
     """Raise DeclarationError where a source names columns or a parent that are not declared."""
     for name in filter(None, (source.day, source.key)):
         if name not in source.columns:
-            raise DeclarationError(f"Source {source.qualified}: it does not declare its column {name}.")
+            meant = did_you_mean(name, source.columns)
+            raise DeclarationError(f"Source {source.qualified}: it does not declare its column {name}{meant}")
+    _require_time(source)
     if source.parent is None:
         return
     parent = next((one for one in sources.values() if one.qualified == source.parent), None)
     if parent is None:
-        raise DeclarationError(f"Source {source.qualified}: its parent {source.parent} is no source.")
+        known = {one.name: one.qualified for one in sources.values()}
+        near = get_close_matches(source.parent.rpartition(".")[2], sorted(known), n=1)
+        meant = f"; did you mean {known[near[0]]}?" if near else "."
+        raise DeclarationError(f"Source {source.qualified}: its parent {source.parent} is no source{meant}")
     if source.key is None or parent.key is None or parent.parent is not None:
         raise DeclarationError(
             f"Source {source.qualified}: it and its parent {source.parent} both need a key,"
             " and the parent must have no parent itself."
+        )
+
+
+def _require_time(source: Source) -> None:
+    """Raise DeclarationError where the column of a source's day is declared as what has no day."""
+    if source.day is None:
+        return
+    words = [word.strip() for word in source.columns[source.day].split("|")]
+    # A word that is none may be a misspelt one: it is told what the table has.
+    if set(words) & set(WORDS) - set(TIMES):
+        raise DeclarationError(
+            f"Source {source.qualified}: its day column {source.day} is declared as {' or '.join(words)}.",
+            hint=f"The day is told by a column of type {', '.join(TIMES)}: name one, or leave day out.",
         )

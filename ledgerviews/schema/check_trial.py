@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ledgerviews.errors import DeclarationError
+from ledgerviews.queries import query
 from ledgerviews.sqltext import statement
 
 from .sql_errors import SYNTAX, is_about_the_text, message, position, sqlstate
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from .live import Run
+
+_OTHER_TYPE = "42804"
+_MUST = "must be a condition, of type boolean"
 
 
 def fault(
@@ -52,8 +56,26 @@ def _tried(
             raise
         found, state = position(exc), sqlstate(exc)
         at = None if found is None else min(max(found - len(begin), 0), len(expression))
-        waits = state != SYNTAX and awaits(expression)
-        return {} if waits else {"error": message(exc), "sqlstate": state, "at": at}
+        if state != SYNTAX and awaits(expression):
+            return {}
+        words = message(exc)
+        if state == _OTHER_TYPE:
+            run("ROLLBACK TO SAVEPOINT ledgerviews_check", None)
+            words = _no_condition(run, expression, rows=rows, view=view) or words
+        return {"error": words, "sqlstate": state, "at": at}
     finally:
         run("ROLLBACK TO SAVEPOINT ledgerviews_check", None)
     return {}
+
+
+def _no_condition(run: Run, expression: str, *, rows: str, view: str) -> str | None:
+    """What to say of an expression that is no condition: PostgreSQL speaks of a NOT that nobody wrote."""
+    try:
+        run(f"CREATE TEMPORARY VIEW {view} AS\nSELECT (\n{expression}\n) AS found FROM {rows} AS m", None)
+        ((kind,),) = run(query("expression_type"), {"view": view})
+    except Exception as exc:
+        if not is_about_the_text(exc):
+            raise
+        # Where something within it is of another type it has none itself; no column can be a record.
+        return None if sqlstate(exc) == _OTHER_TYPE else f"it {_MUST}"
+    return None if kind == "boolean" else f"it is of type {kind}, and {_MUST}"

@@ -14,6 +14,7 @@ from ledgerviews.errors import DeclarationError, DriftError
 from .aspects import aspects_of, same_expressions, same_indexes, same_options, same_text
 from .installed import installed
 from .keys import SOURCE, Spec, located
+from .moving import require_steady
 from .specs import ordered
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def differences(
         normal = normals.get(key)
         _require_columns(key, after, _given(after, live, normal))
         _require_date(key, after, normal)
+        require_steady(key, after, normals, specs)
         if live is None or live.kind is None:
             found.append(Difference(key=key, what=CREATE, after=after, live=live, normal=normal))
             continue

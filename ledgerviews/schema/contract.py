@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ledgerviews.catalog.source import TIMES, WORDS
 from ledgerviews.errors import LedgerviewsError
 from ledgerviews.queries import query
 
@@ -100,7 +101,7 @@ def misfits(run: Run, sources: Iterable[Source]) -> dict[str, tuple[str, ...]]:
     told = {}
     for key, source in wanted.items():
         table = found.get((source.schema, source.name))
-        lines = () if table is None else tuple(_misfits(key, source.columns, table))
+        lines = () if table is None else tuple(_misfits(source, table))
         if lines:
             told[key] = lines
     return told
@@ -115,15 +116,25 @@ def in_words(found: Mapping[str, tuple[str, ...]]) -> list[str]:
     ]
 
 
-def _misfits(key: str, columns: Mapping[str, str], table: Mapping[str, FoundColumn]) -> Iterable[str]:
-    for name, words in columns.items():
-        accepted, column = _alternatives(words), table.get(name)
+def _misfits(source: Source, table: Mapping[str, FoundColumn]) -> Iterable[str]:
+    for name, words in source.columns.items():
+        label, accepted, column = f"{source.qualified}.{name}", _alternatives(words), table.get(name)
         if column is None:
-            yield f"{key}.{name} is declared, and there is no such column"
+            yield f"{label} is declared, and there is no such column"
         elif column.word not in accepted:
             # A type has another name in a declaration than PostgreSQL tells of it.
             word = f" ({column.word})" if column.word != column.type_name else ""
-            yield f"{key}.{name} is declared as {' or '.join(accepted)}, and is {column.type_name}{word}"
+            told = f"; {write}" if (write := _write(accepted, column)) else word
+            yield f"{label} is declared as {' or '.join(accepted)}, and is {column.type_name}{told}"
+        elif name == source.day and column.word not in TIMES:
+            yield f"{label} is the column of its day, and is {column.type_name}, not {' or '.join(TIMES)}"
+
+
+def _write(accepted: Iterable[str], column: FoundColumn) -> str:
+    """What to write where a declared type is no word; empty where each is one."""
+    if set(accepted) <= set(WORDS):
+        return ""
+    return f"write {column.word} (the words are {', '.join(WORDS)})"
 
 
 def what_declares(keys: Iterable[str]) -> str:
@@ -158,7 +169,8 @@ def _column_faults(label: str, words: str, column: FoundColumn | None) -> Iterab
     if column is None:
         yield f"{label}: expected {expected}; found no such column"
     elif column.word not in accepted:
-        yield f"{label}: expected {expected}; found {column.type_name}"
+        told = f"; {write}" if (write := _write(accepted, column)) else ""
+        yield f"{label}: expected {expected}; found {column.type_name}{told}"
 
 
 def _collect(rows: Iterable[tuple[Any, ...]]) -> Found:

@@ -20,7 +20,8 @@ from .check_trial import fault
 from .incremental import rollup_name
 from .keys import Spec, located, split_index
 from .live import Column
-from .printed import Normal, ReadColumn, plain
+from .moving import moving_names
+from .printed import Normal, moving_calls, plain, read_columns
 from .sql_errors import is_about_the_text, message, position, sqlstate
 
 if TYPE_CHECKING:
@@ -123,7 +124,12 @@ class _Maker:
             for read in reads:
                 self._made[read].shown = False
             self._errors[key] = Normal(
-                error=message(exc), sqlstate=sqlstate(exc), part=self._sent[0], at=self._at(key, exc)
+                error=message(exc),
+                sqlstate=sqlstate(exc),
+                part=self._sent[0],
+                at=self._at(key, exc),
+                moving=moving_names(self._run, spec["definition"]),
+                moving_days=moving_names(self._run, spec.get("day_definition", "")),
             )
         else:
             self._made[key] = made
@@ -150,7 +156,7 @@ class _Maker:
         others = [row for row in rows if differs(names[row[0]], row[3], row[5])]
         again = {names[row[0].removesuffix(_AGAIN)]: (row[3], row[5]) for row in self._print_again(others)}
         found = dict(self._errors)
-        for name, _, _, printed, columns, days, indexes, reads, reads_days in rows:
+        for name, _, _, printed, columns, days, indexes, reads, reads_days, moves in rows:
             key = names[name]
             by_name = dict(json.loads(indexes or "[]"))
             found[key] = Normal(
@@ -163,8 +169,10 @@ class _Maker:
                 printed_again=named(again[key][0]) if key in again else None,
                 days_again=named(again[key][1]) if key in again else None,
                 indexes=tuple(by_name[index] for index in self._made[key].indexes),
-                reads=_read_columns(reads),
-                reads_days=_read_columns(reads_days),
+                reads=read_columns(reads),
+                reads_days=read_columns(reads_days),
+                moving=moving_calls(moves, days=False),
+                moving_days=moving_calls(moves, days=True),
                 **self._made[key].fault,
             )
         return found
@@ -289,10 +297,6 @@ class _Maker:
         old, new = (made.unique, made.name) if shown else (made.name, made.unique)
         self._run(f"ALTER VIEW {_temporary(old)} RENAME TO {_quoted(new)}", None)
         made.shown = shown
-
-
-def _read_columns(found: str | None) -> frozenset[ReadColumn]:
-    return frozenset(ReadColumn(*one) for one in json.loads(found or "[]"))
 
 
 def _set_path(path: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from alembic.operations import MigrateOperation, Operations
 
-from ledgerviews.catalog import Check
+from ledgerviews.catalog import Check, require_tuples
 
 from . import engine_versions, statements
 from .execute import installed_version, offline, run, settings_of
@@ -79,6 +79,7 @@ class CreateOp(MigrateOperation):
             columns: each column with its comment.
             reads: the published relations that the definition names, to be moved with it.
         """
+        require_tuples(f"Relation {name}", str, reads=reads)
         operations.invoke(cls(name, "view", definition, reads, comment, columns))
 
     @classmethod
@@ -114,6 +115,7 @@ class CreateOp(MigrateOperation):
             checks: what must hold, each the arguments of ``ledgerviews.catalog.Check``.
             take_up: give it the rows and grants of the one that was dropped with ``set_aside``.
         """
+        require_tuples(f"Relation {name}", str, unique_key=unique_key, reads=reads, sources=sources)
         by_day = None
         if day is not None and day_definition is not None:
             by_day = statements.ByDay(column=day, definition=day_definition, sources=sources)

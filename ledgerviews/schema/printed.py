@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -45,6 +46,8 @@ class Normal:
         at: the position in it, from 0; None where nobody knows it.
         reads: the columns of tables that it reads, as schema, table and column, None for no one of them.
         reads_days: those of the function of single days.
+        moving: what it calls itself that reads the clock, or is another at each call.
+        moving_days: the same of the function of single days, with what the views call that it reads.
     """
 
     printed: str | None = None
@@ -60,8 +63,20 @@ class Normal:
     at: int | None = None
     reads: frozenset[ReadColumn] = frozenset()
     reads_days: frozenset[ReadColumn] = frozenset()
+    moving: tuple[str, ...] = ()
+    moving_days: tuple[str, ...] = ()
 
 
 def plain(printed: str | None) -> str | None:
     """What PostgreSQL printed, without the aliases that only repeat a relation's name."""
     return None if printed is None else _REPEATED.sub(lambda found: found[1] or found[0], printed)
+
+
+def read_columns(found: str | None) -> frozenset[ReadColumn]:
+    """The columns that the catalog lists."""
+    return frozenset(ReadColumn(*one) for one in json.loads(found or "[]"))
+
+
+def moving_calls(found: str | None, *, days: bool) -> tuple[str, ...]:
+    """What the catalog lists of the definition, or of the function of single days."""
+    return tuple(name for of_days, name in json.loads(found or "[]") if of_days == days)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from ledgerviews.errors import DeclarationError, UnwritableError
-from ledgerviews.sqltext import qualified_names, statement
+from ledgerviews.sqltext import dotted_name, qualified_names, statement
 
 from .compare import DROP
 from .contract import what_declares
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 _NOT_ALLOWED = "42501"
 """Whoever writes the revision may do less than who runs it."""
 _NO_COLUMN = "42703"
+_NO_ENGINE = frozenset({"3F000", "42883"})
+"""No such schema, no such function."""
+_AMONG = "among the columns of its source in sources.py, which are all that single days read"
 _IN_PYTHON = {"indexes", "options", "checks"}
 _PARTS = {
     "definition": "",
@@ -133,10 +137,27 @@ def mend(catalog: Catalog | None, one: Difference) -> str:
     """What to do about a definition that cannot be created, without a full stop."""
     normal = one.normal
     if normal is not None and (normal.part, normal.sqlstate) == ("day_definition", _NO_COLUMN):
-        return "Declare it among the columns of its source in sources.py, which are all that single days read"
+        return _declare_column(catalog, one, normal)
     if catalog is None or one.key not in catalog.models:
         return "Mend it"
     return f"Mend it in {one.key}{'.py' if normal is not None and normal.part in _IN_PYTHON else '.sql'}"
+
+
+def _declare_column(catalog: Catalog | None, one: Difference, normal: Normal) -> str:
+    """What to do about a column that its source does not declare, or that is misspelt."""
+    spec = one.after or {}
+    # PostgreSQL points at the name, whatever language its words are in.
+    found = None if normal.at is None else dotted_name(_text(spec, normal)[normal.at :])
+    if catalog is None or found is None:
+        return f"Declare it {_AMONG}"
+    declared = {
+        column
+        for source in catalog.sources.values()
+        if source.qualified in spec.get("sources", ())
+        for column in source.columns
+    }
+    near = get_close_matches(found[-1], sorted(declared), n=1)
+    return f"Did you mean {near[0]}? Else declare {found[-1]} {_AMONG}" if near else f"Declare it {_AMONG}"
 
 
 def shown(catalog: Catalog | None, one: Difference) -> Sequence[str]:
@@ -164,8 +185,10 @@ def _may_come(spec: Spec, normal: Normal) -> bool:
 
 
 def _waits_for_engine(one: Difference, found: Comparison) -> bool:
-    """Whether it calls functions of the engine, which the same revision brings."""
+    """Whether what is refused calls functions of the engine, which the same revision brings."""
     if found.state.engine or one.after is None or one.normal is None:
         return False
-    texts = [one.after["definition"], *([_text(one.after, one.normal)] if one.normal.check else [])]
-    return any(name[0] == SCHEMA for text in texts for name in qualified_names(text))
+    # Columns do not come with it: a misspelt one is told at once.
+    if one.normal.sqlstate not in _NO_ENGINE or one.normal.part in {"indexes", "options"}:
+        return False
+    return any(name[0] == SCHEMA for name in qualified_names(_text(one.after, one.normal)))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from alembic.operations import MigrateOperation, Operations
 
+from ledgerviews.catalog import require_tuples
+
 from . import statements
 from .execute import run, settings_of
 from .incremental import ParentTable
@@ -53,6 +55,7 @@ class CreateSourceOp(MigrateOperation):
             parent: ``schema``, ``name``, ``key`` and ``day`` of the table whose row gives this one its day.
             indexes: leading columns, comma-separated, of the indexes that single days need.
         """
+        require_tuples(f"Source {schema}.{name}", str, indexes=indexes)
         operations.invoke(
             cls(schema, name, day, key, ParentTable(**parent) if parent is not None else None, indexes)
         )
@@ -74,11 +77,13 @@ class TrackSourcesOp(MigrateOperation):
         Call it last in a revision, once, with all sources (``schema.table``): the locks on the tables are
         taken together without waiting long, and held until the revision ends.
         """
+        require_tuples("ledgerviews_track_sources", str, sources=sources)
         operations.invoke(cls(sources, track=True))
 
     @classmethod
     def ledgerviews_untrack_sources(cls, operations: Operations, sources: Sequence[str]) -> None:
         """Take the triggers off; call it as late as what is dropped after it allows."""
+        require_tuples("ledgerviews_untrack_sources", str, sources=sources)
         operations.invoke(cls(sources, track=False))
 
 

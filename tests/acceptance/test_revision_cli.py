@@ -132,7 +132,7 @@ def test_a_mistake_in_a_declaration_is_told_with_its_line(shop: Shop, line: str,
         ("evvents < 600", 'column "evvents" does not exist', "LINE 1: evvents < 600\n--           ^"),
         (
             "m.id + 1",
-            "argument of NOT must be type boolean, not type integer",
+            "it is of type integer, and must be a condition, of type boolean",
             "LINE 1: m.id + 1\n--           ^",
         ),
         ("id <", 'syntax error at or near ")"', "LINE 1: id <\n--               ^"),
@@ -235,7 +235,11 @@ def test_types_of_a_source_that_its_table_has_not_are_told(shop: Shop, connect: 
     )
     renamed = shop("diff")
 
-    datetime = "public.refunds.made is declared as datetime, and is timestamp with time zone (timestamptz)."
+    datetime = (
+        "public.refunds.made is declared as datetime, and is timestamp with time zone; write timestamptz (the"
+        " words are text, enum, integer, number, uuid, json, jsonb, boolean, date, timestamp,"
+        " timestamptz)."
+    )
     uuid = "public.refunds.id is declared as uuid, and is integer."
     mend = "Mend what Source public.refunds declares, or run the application's own migrations first."
     assert right.returncode == 0, right.stderr

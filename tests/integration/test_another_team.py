@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -118,6 +119,52 @@ def test_a_team_s_own_models_on_the_engine(
     assert connection.execute("SELECT day::text, orders, note FROM public.mart_orders_daily").fetchall() == [
         ("2026-03-02", 2, ":day 100%")
     ]
+
+
+def test_the_first_revision_is_written_whole(
+    shop: Path, empty_url: str, connect: Connect, run_cli: pg.RunCli
+) -> None:
+    """By the commands of docs/models.md: engine and mart come with it, and go; the next has the next id."""
+    connection = connect(empty_url)
+    connection.execute("CREATE TABLE public.orders (id int, placed_at timestamptz)")
+    shutil.copy(pg.ROOT / "migrations/script.py.mako", shop / "shop/migrations/script.py.mako")
+    (shop / "shop/migrations/versions/a1.py").unlink()
+    sources, model = shop / "shop/analytics/sources.py", shop / "shop/analytics/mart_orders_daily.py"
+    env = {
+        "PYTHONPATH": f"{pg.ROOT}:{shop}",
+        "LEDGERVIEWS_MODELS": "shop.analytics",
+        "LEDGERVIEWS_MIGRATIONS": "shop:migrations",
+    }
+
+    first = ("db", "revision", "-m", "orders by day", "--rev-id", "0001")
+    done = [
+        run_cli(*words, url=empty_url, env=env, cwd=shop)
+        for words in (first, ("db", "upgrade"), ("refresh",), ("status",))
+    ]
+    sources.write_text(
+        sources.read_text().replace(
+            "columns=COLUMNS",
+            'columns=COLUMNS, day="placed_at", day_rows=("ledgerviews.in_days(orders.placed_at, lo, hi)",)',
+        ),
+        encoding="utf-8",
+    )
+    model.write_text(
+        model.read_text().replace('grain=("day",)', 'grain=("day",), day="day"'), encoding="utf-8"
+    )
+    done += [
+        run_cli(*words, url=empty_url, env=env, cwd=shop)
+        for words in (("db", "revision", "-m", "by day"), ("db", "upgrade"), ("refresh",), ("status",))
+    ]
+    gone = run_cli("db", "downgrade", "base", url=empty_url, env=env, cwd=shop)
+
+    assert [one.stderr for one in [*done, gone] if one.returncode != 0] == []
+    assert [path.name for path in sorted((shop / "shop/migrations/versions").glob("*.py"))] == [
+        "0001_orders_by_day.py",
+        "0002_by_day.py",
+    ]
+    assert connection.execute(
+        "SELECT to_regclass('public.mart_orders_daily'), to_regclass('ledgerviews.engine')"
+    ).fetchall() == [(None, None)]
 
 
 def test_a_team_s_mart_by_day(shop: Path, empty_url: str, connect: Connect, run_cli: pg.RunCli) -> None:
@@ -250,3 +297,29 @@ def test_a_revision_runs_under_the_lock_and_the_time_out(
 
     assert done.returncode == 0, done.stderr
     assert connection.execute("SELECT t, n FROM public.seen").fetchall() == [("5s", 1)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ('"day"', "its unique_key is a string, where a tuple of strings is expected."),
+        ('["day"], reads="stg"', "its reads are a string, where a tuple of strings is expected."),
+    ],
+)
+def test_a_string_for_a_tuple_in_a_revision_is_told(
+    shop: Path, empty_url: str, connect: Connect, wrong: str, told: str
+) -> None:
+    """It is not taken for its letters: the relation, the argument, and what to write; nothing is kept."""
+    connection = connect(empty_url)
+    connection.execute("CREATE TABLE public.orders (id int, placed_at timestamptz)")
+    path = shop / "shop/migrations/versions/a1.py"
+    path.write_text(path.read_text().replace('unique_key=["day"]', f"unique_key={wrong}"), encoding="utf-8")
+
+    done = alembic(shop, "upgrade", "head", url=empty_url)
+
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert f"Relation mart_orders_daily: {told}" in said
+    assert "=(…,), with a comma after the string." in said
+    assert "Traceback" not in said
+    assert connection.execute("SELECT to_regclass('public.mart_orders_daily')").fetchall() == [(None,)]

@@ -7,18 +7,20 @@ import os
 import subprocess
 import sys
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledgerviews.catalog import Catalog, Kind, Model, Source, load
+from ledgerviews.catalog import Catalog, Kind, Model, Source, load, not_null
 from ledgerviews.errors import DeclarationError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from ledgerviews.catalog import Severity
 
 DECLARATION = """\
 from ledgerviews.catalog import Kind, Model
@@ -279,6 +281,147 @@ def test_a_materialized_view_without_a_grain_is_refused(tmp_path: Path) -> None:
             grain=(),
             columns={"day": "The day."},
         )
+
+
+MODEL = {
+    "kind": Kind.MATERIALIZED_VIEW,
+    "description": "d",
+    "grain": ("day",),
+    "columns": {"day": "The day."},
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "told", "hint"),
+    [
+        (
+            {"kind": "matview", "indexes": ("(day)",)},
+            "Model daily: its kind is 'matview'.",
+            "Write kind=Kind.VIEW or kind=Kind.MATERIALIZED_VIEW, with Kind of ledgerviews.catalog.",
+        ),
+        (
+            {"grain": "day"},
+            "Model daily: its grain is a string, where a tuple of strings is expected.",
+            "Write grain=(…,), with a comma after the string.",
+        ),
+        (
+            {"indexes": "(day)"},
+            "Model daily: its indexes are a string, where a tuple of strings is expected.",
+            "Write indexes=(…,), with a comma after the string.",
+        ),
+        (
+            {"checks": not_null("day")},
+            "Model daily: its checks are a Check, where a tuple of Checks is expected.",
+            "Write checks=(…,), with a comma after the Check.",
+        ),
+        (
+            {"checks": ("n > 0",)},
+            "Model daily: its checks hold 'n > 0', which is no Check.",
+            "Write checks=(…,), a tuple of Checks.",
+        ),
+        (
+            {"columns": ("day",)},
+            "Model daily: its columns are a tuple, where a dict is expected.",
+            'Write columns={"…": "…"}: each column\'s name, and a line on what it holds.',
+        ),
+        (
+            {"checks": (not_null("day", severity=cast("Severity", "fatal")),)},
+            "Model daily: its check not_null_day has the severity 'fatal'.",
+            "Write severity=Severity.ERROR or severity=Severity.WARN.",
+        ),
+        ({"grain": ("dya",)}, "Model daily: grain names dya, no column of it; did you mean day?", ""),
+        (
+            {"grain": ("shop", "week"), "columns": {"day": "D.", "shop": "S.", "week": "W."}, "day": "day"},
+            "Model daily: its day column day is no part of its grain, which is shop, week.",
+            "Name it in the grain, too, or have day name the one of the grain that holds the day.",
+        ),
+        (
+            {"grain": ("dya",), "day": "day"},
+            "Model daily: grain names dya, no column of it; did you mean day?",
+            "",
+        ),
+    ],
+)
+def test_what_a_model_cannot_be_declared_with_is_told(
+    tmp_path: Path, fields: dict[str, Any], told: str, hint: str
+) -> None:
+    """A string for a tuple, an unknown kind or severity, a misspelt grain: the cause, and what to write."""
+    with pytest.raises(DeclarationError) as caught:
+        Model.beside(str(tmp_path / "daily.py"), **(MODEL | fields))
+
+    assert (caught.value.message, caught.value.hint or "") == (told, hint)
+
+
+TIMES = "The day is told by a column of type date, timestamp, timestamptz: name one, or leave day out."
+TIMED = {"id": "integer", "at": "timestamptz", "amount": "number", "odd": "timestamp | text"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "told", "hint"),
+    [
+        (
+            {"day_rows": "ledgerviews.in_days(refunds.at, lo, hi)"},
+            "Source public.refunds: its day_rows are a string, where a tuple of strings is expected.",
+            "Write day_rows=(…,), with a comma after the string.",
+        ),
+        (
+            {"indexes": "at"},
+            "Source public.refunds: its indexes are a string, where a tuple of strings is expected.",
+            "Write indexes=(…,), with a comma after the string.",
+        ),
+        (
+            {"columns": {"at"}},
+            "Source public.refunds: its columns are a set, where a dict is expected.",
+            'Write columns={"…": "…"}: each column\'s name, and the types that it may have.',
+        ),
+        (
+            {"day": "amount"},
+            "Source public.refunds: its day column amount is declared as number.",
+            TIMES,
+        ),
+        (
+            {"day": "odd"},
+            "Source public.refunds: its day column odd is declared as timestamp or text.",
+            TIMES,
+        ),
+        ({"day": "att"}, "Source public.refunds: it does not declare its column att; did you mean at?", ""),
+        (
+            {"key": "id", "parent": "orders"},
+            "Source public.refunds: its parent orders is no source; did you mean public.orders?",
+            "",
+        ),
+        (
+            {"key": "id", "parent": "public.order"},
+            "Source public.refunds: its parent public.order is no source; did you mean public.orders?",
+            "",
+        ),
+        (
+            {"key": "id", "parent": "public.xyz"},
+            "Source public.refunds: its parent public.xyz is no source.",
+            "",
+        ),
+    ],
+)
+def test_what_a_source_cannot_be_declared_with_is_told(fields: dict[str, Any], told: str, hint: str) -> None:
+    """A string for a tuple, a day that is no time, a misspelt parent: what is wrong, and what is near."""
+    with pytest.raises(DeclarationError) as caught:
+        Catalog([Source(**({"name": "refunds", "columns": TIMED, "description": "R."} | fields)), ORDERS], [])
+
+    assert (caught.value.message, caught.value.hint or "") == (told, hint)
+
+
+def test_sources_that_are_no_tuple_are_refused(team: Callable[[Mapping[str, str]], str]) -> None:
+    """One source without its comma is told by the module that declares it."""
+    one = "Source(name='orders', columns={'id': 'uuid'}, description='d')"
+    dotted = team({"sources.py": f"from ledgerviews.catalog import Source\nSOURCES = ({one})\n"})
+
+    with pytest.raises(DeclarationError) as caught:
+        load(dotted)
+
+    assert str(caught.value) == (
+        f"Module {dotted}.sources: its SOURCES are a Source, where a tuple of Sources is expected.\n"
+        "  Write SOURCES=(…,), with a comma after the Source."
+    )
 
 
 @pytest.mark.parametrize(("name", "fits"), [("m" * 63, True), ("m" * 64, False), ("é" * 32, False)])

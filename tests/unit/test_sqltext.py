@@ -9,7 +9,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ledgerviews.errors import DeclarationError
-from ledgerviews.sqltext import _tokens, moved, qualified_names, retarget, statement, unmoved
+from ledgerviews.sqltext import (
+    _tokens,
+    called,
+    dotted_name,
+    moved,
+    qualified_names,
+    retarget,
+    statement,
+    unmoved,
+)
 
 # Text in which the scanner's edges are dense; plain random text hardly ever closes a quote.
 PIECES = st.sampled_from(
@@ -271,3 +280,21 @@ def test_a_place_in_what_was_moved_is_found_in_what_was_written(sql: str, positi
         assert found == len(sql)
     elif sql[found : found + 1] != text[position]:
         assert "elsewhere" in text[max(position - 11, 0) : position + 11]
+
+
+def test_calls_are_told_from_other_names() -> None:
+    """A name before a bracket, and the words without one; no column, string or comment, no other schema's."""
+    found = called(
+        'SELECT Now (), pg_catalog.random(), app.uuid(), t.current_date, "current_date", Current_Date, age'
+        " FROM t -- clock_timestamp()\n WHERE x = 'nextval()'",
+        words=["current_date"],
+    )
+
+    assert found == {"now", "random", "current_date"}
+
+
+def test_a_text_begins_with_a_name_or_not() -> None:
+    """All its parts are folded, whatever follows."""
+    found = [dotted_name(text) for text in ('r . "At", x', "R.at)", "(r.at", "", "x")]
+
+    assert found == [["r", "At"], ["r", "at"], None, None, ["x"]]
