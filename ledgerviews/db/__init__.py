@@ -9,6 +9,7 @@ from .connecting import (
     describe_target,
     look_only,
     looking,
+    missing_schema,
     set_timeouts,
 )
 from .translation import end_of_prepared, session_in_words, translate, translated
@@ -23,6 +24,7 @@ __all__ = [
     "end_of_prepared",
     "look_only",
     "looking",
+    "missing_schema",
     "session_in_words",
     "set_timeouts",
     "translate",

@@ -162,6 +162,16 @@ def look_only(connection: psycopg.Connection, settings: Settings) -> None:
     )
 
 
+def missing_schema(connection: psycopg.Connection, schema: str, *, kept: str = "") -> UsageError | None:
+    """The error where the target schema is missing, which is the team's to create and to grant on."""
+    if connection.execute("SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s", [schema]).fetchall():
+        return None
+    return UsageError(
+        f'The target schema "{schema}" does not exist in database {connection.info.dbname!r}{kept}.',
+        hint=f'Run CREATE SCHEMA "{schema}", or set LEDGERVIEWS_SCHEMA to one that is there.',
+    )
+
+
 def describe_target(settings: Settings) -> str:
     """Where a connection would go, for messages: host, port, database and user; never a password."""
     # libpq reads the PG* variables itself; this only tells the user.

@@ -14,6 +14,7 @@ from ledgerviews.errors import (
     CheckError,
     DatabaseError,
     DifferenceError,
+    DriftError,
     InterruptedRunError,
     LedgerviewsError,
     LockedError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _ROWS = {"LV001": CheckError, "LV002": DifferenceError}
 _UNFIT = "LV003"  # the engine's own, too: what was released no longer fits
+_RELEASED = "Released and not restored: "  # as the engine's revisions begin to tell it
 _ROLE = re.compile(r'role "(.+?)" does not exist')
 _STATEMENT = re.compile(r'^SQL statement "(.+?)"$', re.MULTILINE)
 _BESIDE = re.compile(r'"?ledgerviews_next_[0-9a-f]{8}"?\.')
@@ -69,12 +71,8 @@ def translate(
     message = diag.message_primary or str(exc).strip()
     parts = [part for part in (diag.message_detail, diag.message_hint) if part]
     hint = " ".join(parts) or None
-    if diag.sqlstate in _ROWS:
-        # The engine's own two: the detail is not for people, and holds the rows.
-        found = json.loads(diag.message_detail or "[]")
-        return _ROWS[diag.sqlstate](message, hint=diag.message_hint, found=found)
-    if diag.sqlstate == _UNFIT:
-        return DatabaseError(message, hint="\n  ".join(line for part in parts for line in part.splitlines()))
+    if told := _of_engine(diag, message, hint):
+        return told
     if error := _refused(exc, message, hint, target):
         return _named(error, connection) if isinstance(exc, pg.LockNotAvailable) else error
     if diag.sqlstate is None and not isinstance(exc, psycopg.OperationalError):
@@ -83,6 +81,20 @@ def translate(
         lost = diag.sqlstate is None and connection is not None and connection.closed
         return _ended(exc, target) if lost or diag.sqlstate in _ENDED else _unreachable(exc, target)
     return DatabaseError(f"{message} (SQLSTATE {diag.sqlstate})", hint=hint)
+
+
+def _of_engine(diag: psycopg.errors.Diagnostic, message: str, hint: str | None) -> LedgerviewsError | None:
+    """Our error for one that the engine raises by a code, or with words, of its own."""
+    if message.startswith(_RELEASED):
+        return DriftError(message, hint=hint)
+    if diag.sqlstate in _ROWS:
+        # The detail is not for people, and holds the rows.
+        found = json.loads(diag.message_detail or "[]")
+        return _ROWS[diag.sqlstate](message, hint=diag.message_hint, found=found)
+    if diag.sqlstate == _UNFIT:
+        parts = [part for part in (diag.message_detail, diag.message_hint) if part]
+        return DatabaseError(message, hint="\n  ".join(line for part in parts for line in part.splitlines()))
+    return None
 
 
 def _refused(  # noqa: PLR0911 (one for each that we know)
