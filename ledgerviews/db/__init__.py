@@ -12,11 +12,13 @@ from .connecting import (
     missing_schema,
     set_timeouts,
 )
+from .rights import Task
 from .translation import end_of_prepared, session_in_words, translate, translated
 
 __all__ = [
     "CONNECT_TIMEOUT_S",
     "END_IF_IDLE",
+    "Task",
     "asking",
     "connect",
     "conninfo",

@@ -51,7 +51,7 @@ def _session(settings: Settings) -> Iterator[psycopg.Connection]:
     """One transaction on an engine that knows this; the package's revision does not matter."""
     with (
         closing(db.connect(settings, autocommit=True)) as connection,
-        db.translated(target=db.describe_target(settings), connection=connection),
+        db.translated(target=db.describe_target(settings), connection=connection, task=db.Task.OWN),
     ):
         with db.asking(connection, settings):
             _require_releasing(connection, settings)

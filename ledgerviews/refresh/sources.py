@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ledgerviews import db
+from ledgerviews.db import Task
 from ledgerviews.errors import DatabaseError, UsageError
 from ledgerviews.queries import query
 
 from . import engine
 from .preflight import RELEASING_ENGINE, engine_version
-from .rights import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

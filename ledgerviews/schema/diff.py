@@ -64,7 +64,7 @@ def diff(settings: Settings) -> Diff:
     wanted = Declared(catalog=load(settings.models), entities=None, schema=settings.schema)
     with (
         closing(db.connect(settings)) as connection,
-        db.translated(target=db.describe_target(settings), connection=connection),
+        db.translated(target=db.describe_target(settings), connection=connection, task=db.Task.LOOK),
     ):
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.autocommit = False

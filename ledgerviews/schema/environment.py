@@ -16,6 +16,7 @@ import psycopg
 import sqlalchemy
 from alembic import context
 from alembic.util import CommandError
+from psycopg import sql
 from sqlalchemy import exc as sqlalchemy_errors
 
 from ledgerviews import db
@@ -231,7 +232,7 @@ def _make_schema(raw: psycopg.Connection) -> None:
             f"The schema {SCHEMA} in database {raw.info.dbname!r} belongs to {owner!r},"
             " whom this role need not trust; nothing was changed.",
             hint=f"Connect as {owner!r} or a member of it, or look at what it holds and run"
-            f" ALTER SCHEMA {SCHEMA} OWNER TO your role.",
+            f" ALTER SCHEMA {SCHEMA} OWNER TO {sql.Identifier(raw.info.user).as_string(raw)}.",
         )
 
 
