@@ -150,8 +150,8 @@ def elsewhere(migrations: str) -> str:
             " database."
         )
     return (
-        f"LEDGERVIEWS_MIGRATIONS ({migrations}) leads to that folder: bring it to the state that migrated the"
-        " database, or set it to another."
+        f"LEDGERVIEWS_MIGRATIONS ({migrations}) leads there: bring that folder to the state that migrated"
+        " the database, or set the variable to another."
     )
 
 

@@ -62,13 +62,14 @@ def _refused(exc: DBAPIError | psycopg.Error, settings: Settings) -> Ledgerviews
 
 def _of_alembic(exc: CommandError, settings: Settings) -> LedgerviewsError:
     """Our error for one of Alembic's own."""
+    here = settings.migrations or ""
     if "Can't locate revision" in str(exc):
         return UsageError(
             f"{exc}.",
-            hint="`ledgerviews db history` lists the revisions that are here. If the database is at it:"
-            f" {revisions.elsewhere(settings.migrations or '')}",
+            hint=f"`ledgerviews db history` lists those in {revisions.location(here) / 'versions'}. If the"
+            f" database is at it: {revisions.elsewhere(here)}",
         )
-    if "Multiple head" in str(exc) and (forked := revisions.fork(settings.migrations or "")):
+    if "Multiple head" in str(exc) and (forked := revisions.fork(here)):
         return forked
     if "Ambiguous walk" in str(exc):
         return UsageError(

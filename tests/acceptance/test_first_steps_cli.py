@@ -195,11 +195,12 @@ def test_a_script_whose_reader_goes_away_ends_quietly(bare: Shop) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
+        assert b"-- Running upgrade 0001 -> 0002\n" in process.stdout
         process.stdout.close()
         told = process.stderr.read().decode().splitlines()
         code = process.wait(timeout=60)
 
-    assert code == 1
+    assert code in {0, 1}  # a system whose pipes hold much may have taken it all
     assert [line for line in told if not line.startswith("Running upgrade ")] == []
 
 
