@@ -12,7 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from .config import PACKAGED_MIGRATIONS
-from .errors import UsageError
+from .errors import DriftError, UsageError
+
+_WRITE = "Run `ledgerviews db revision -m TEXT`, then `ledgerviews db upgrade`."
 
 
 def location(migrations: str) -> Path:
@@ -63,6 +65,94 @@ def flaw(folder: Path) -> UsageError | None:
                 hint="Mend its down_revision, or bring the other file back, then run the command again.",
             )
     return None
+
+
+def installed(migrations: str) -> bool:
+    """Whether they stand inside an installed package, and not in a checkout or a project."""
+    folder = location(migrations).resolve()
+    inside = migrations == PACKAGED_MIGRATIONS and folder.parent == Path(__file__).resolve().parent
+    return inside or not {"site-packages", "dist-packages"}.isdisjoint(folder.parts)
+
+
+def none_written(migrations: str) -> str | None:
+    """That a history has no revision yet, and what writes one; None where it has one."""
+    folder = location(migrations)
+    return (
+        None if _graph(folder) else f"No revision is written yet ({folder / 'versions'} is empty). {_WRITE}"
+    )
+
+
+def fork(migrations: str) -> UsageError | None:
+    """The error for a history with more than one newest revision; None for any other."""
+    newest = heads(migrations)
+    if len(newest) < 2:  # noqa: PLR2004 (one is as it should be)
+        return None
+    return UsageError(
+        f"More than one revision is the newest: {', '.join(sorted(newest))}. They were written beside each"
+        " other.",
+        hint="Join them by `alembic merge heads -m TEXT`; or have one follow the other by its"
+        " down_revision, if no database is at it yet. Then run this again.",
+    )
+
+
+def not_installed(database: str, migrations: str | None) -> DriftError:
+    """The error for a database without the engine, with what installs it from this history."""
+    hint: str | None = "Run `ledgerviews db upgrade`."
+    if migrations is None:
+        hint = (
+            "Run `alembic upgrade head`, or set LEDGERVIEWS_MIGRATIONS to where the revisions are and run"
+            " `ledgerviews db upgrade`."
+        )
+    else:
+        with suppress(UsageError):  # what cannot be read is told by what reads it
+            forked = fork(migrations)
+            hint = str(forked) if forked else none_written(migrations) or hint
+    return DriftError(f"ledgerviews is not installed in database {database!r}.", hint=hint)
+
+
+def behind(database: str, installed: frozenset[str], migrations: str) -> DriftError | None:
+    """The error for a database that is at other revisions than the newest of a history; None at those."""
+    newest = heads(migrations)
+    if installed == newest:
+        return None
+    if foreign := installed - known(migrations):
+        return _foreign(database, ", ".join(sorted(foreign)), ", ".join(sorted(newest)), migrations)
+    if forked := fork(migrations):
+        return DriftError(forked.message, hint=forked.hint)
+    at = ", ".join(sorted(installed)) or "no revision"
+    return DriftError(
+        f"A migration is pending: database {database!r} is at {at}, the package at {', '.join(newest)}.",
+        hint="Run `ledgerviews db upgrade` (or `alembic upgrade head`).",
+    )
+
+
+def _foreign(database: str, at: str, newest: str, migrations: str) -> DriftError:
+    if migrations == PACKAGED_MIGRATIONS:
+        return DriftError(
+            f"Database {database!r} is at revision {at}, which this package does not have; its newest is"
+            f" {newest}.",
+            hint=elsewhere(migrations),
+        )
+    has = f"its newest is {newest}" if newest else "there is none"
+    return DriftError(
+        f"Database {database!r} is at revision {at}, which is not in {location(migrations) / 'versions'};"
+        f" {has}.",
+        hint=elsewhere(migrations),
+    )
+
+
+def elsewhere(migrations: str) -> str:
+    """Where the revision that a database is at may be, where this history does not have it."""
+    if migrations == PACKAGED_MIGRATIONS:
+        return (
+            "LEDGERVIEWS_MODELS and LEDGERVIEWS_MIGRATIONS are not set here: set them where the revisions are"
+            " a project's own. Else upgrade the package ledgerviews here to the one that migrated the"
+            " database."
+        )
+    return (
+        f"LEDGERVIEWS_MIGRATIONS ({migrations}) leads there: bring that folder to the state that migrated"
+        " the database, or set the variable to another."
+    )
 
 
 def _package_folders(package: str) -> list[Path]:

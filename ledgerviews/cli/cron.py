@@ -80,14 +80,14 @@ def _print(found: Cron) -> None:
         output.say("No job is installed: ledgerviews cron install --schedule '*/15 * * * *'")
         return
     output.print_table(
-        ("job", "schedule", "as", "active", "last begun", "last ended", "message"),
+        ("job", "schedule", "as", "active", "last begun", "last state", "message"),
         [
             (
                 job.name,
                 job.schedule,
                 job.username,
                 "yes" if job.active else "no",
-                output.moment(job.started_at),
+                output.moment(job.started_at) if job.started_at or not job.status else "-",
                 job.status or "-",
                 (job.message or "-").strip().splitlines()[0],
             )
@@ -95,3 +95,10 @@ def _print(found: Cron) -> None:
         ],
         optional=("message", "active", "as"),
     )
+    if any((job.message or "").strip() == "connection failed" for job in found.jobs):
+        output.say(
+            "connection failed: jobs connect by TCP to cron.host, and pg_hba.conf must let them. Or have them"
+            " connect to nothing: cron.use_background_workers = on, and restart the server"
+            " (docs/operations.md).",
+            err=True,
+        )

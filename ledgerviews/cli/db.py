@@ -44,9 +44,12 @@ def upgrade(*, revision: str, sql: bool) -> None:
     """
     from ledgerviews.schema import commands  # noqa: PLC0415 (loads Alembic)
 
+    settings = Settings.from_environment()
     with commands.progress(output.wrapping(sys.stderr)):
-        commands.upgrade(Settings.from_environment(), revision, sql=sql)
-    if not sql:
+        commands.upgrade(settings, revision, sql=sql)
+    if none := commands.none_written(settings):
+        output.say(none, err=True)
+    elif not sql:
         output.say(f"The database is at {revision}.", err=True)
 
 
@@ -85,7 +88,10 @@ def current() -> None:
     """Print the revision that the database is at."""
     from ledgerviews.schema import commands  # noqa: PLC0415 (loads Alembic)
 
-    commands.current(Settings.from_environment())
+    settings = Settings.from_environment()
+    commands.current(settings)
+    if none := commands.none_written(settings):
+        output.say(none, err=True)
 
 
 @db.command()
@@ -93,7 +99,10 @@ def history() -> None:
     """Print the revisions that this package has, newest first."""
     from ledgerviews.schema import commands  # noqa: PLC0415 (loads Alembic)
 
-    commands.history(Settings.from_environment())
+    settings = Settings.from_environment()
+    commands.history(settings)
+    if none := commands.none_written(settings):
+        output.say(none, err=True)
 
 
 @db.command()

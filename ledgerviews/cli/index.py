@@ -41,7 +41,7 @@ def status(*, as_json: bool) -> None:
         [
             (
                 one.source,
-                ", ".join(one.columns),
+                f"({', '.join(one.columns)})",
                 "yes" if one.present else "missing",
                 one.owner,
                 output.count(one.rows),
@@ -50,7 +50,7 @@ def status(*, as_json: bool) -> None:
             for one in found
         ],
         right=("rows, about", "table"),
-        optional=("owner",),
+        optional=("owner", "table"),
     )
     if any(not one.present for one in found):
         output.say("Run `ledgerviews index install`: refreshes are exact without it, and slower.", err=True)

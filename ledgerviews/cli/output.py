@@ -19,7 +19,7 @@ import click
 from ledgerviews.errors import LedgerviewsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 JSON_VERSION = 1
 # A command in backticks is one word: what is copied from the terminal must be what was meant.
@@ -118,28 +118,50 @@ def print_table(
     """Print a table whose cells are never cut, and give the columns that were left out.
 
     Columns named in ``right`` are aligned to the right. On a terminal that is too narrow the columns named in
-    ``optional`` are left out, first one first.
+    ``optional`` are left out, first one first; then the others are broken between words.
     """
     widths = {
         column: max([_width(column), *(_width(row[number]) for row in rows)])
         for number, column in enumerate(columns)
     }
     if sys.stdout.isatty():
+        room = shutil.get_terminal_size().columns
         for column in optional:
-            if _total(widths) > shutil.get_terminal_size().columns:
+            if _total(widths) > room:
                 del widths[column]
+        _narrow(widths, {name: [name, *(row[at] for row in rows)] for at, name in enumerate(columns)}, room)
     # Written here: a library that draws tables takes longer to load than a refresh with nothing to do.
     for cells in [columns, ["─" * widths.get(column, 0) for column in columns], *rows]:
-        line = _GAP.join(
-            _padded(cells[number], widths[column], right=column in right)
-            for number, column in enumerate(columns)
+        folded = [
+            [_padded(text, widths[column], right=column in right) for text in _lines(cell, widths[column])]
+            for column, cell in zip(columns, cells, strict=True)
             if column in widths
-        )
-        click.echo(line.rstrip())
+        ]
+        blank = [" " * width for width in widths.values()]
+        for line in range(max(map(len, folded))):
+            parts = [one[line] if line < len(one) else blank[at] for at, one in enumerate(folded)]
+            click.echo(_GAP.join(parts).rstrip())
     return frozenset(columns) - widths.keys()
 
 
 _GAP = "  "
+
+
+def _narrow(widths: dict[str, int], cells: Mapping[str, Sequence[str]], room: int) -> None:
+    """Take what a table is too wide from its widest columns, as far as their longest words let."""
+    words = {
+        column: max(_width(word) for cell in cells[column] for _, word in [("", ""), *_WORD.findall(cell)])
+        for column in widths
+    }
+    while (excess := _total(widths) - room) > 0:
+        column = max(widths, key=lambda name: (widths[name] > words[name], widths[name]))
+        if widths[column] <= words[column]:
+            return
+        widths[column] = max(words[column], widths[column] - excess)
+
+
+def _lines(cell: str, width: int) -> list[str]:
+    return wrapped(cell, width).split("\n")
 
 
 def _total(widths: dict[str, int]) -> int:

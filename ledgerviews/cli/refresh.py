@@ -114,7 +114,7 @@ def print_relations(relations: Sequence[RelationResult]) -> frozenset[str]:
             for relation in relations
         ],
         right=numbers,
-        optional=("why", "seconds", "before", "refresh"),
+        optional=("why", "seconds", "before", "refresh", "deleted", "updated", "inserted"),
     )
 
 

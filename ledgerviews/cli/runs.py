@@ -83,7 +83,7 @@ def _print_all(found: tuple[LoggedRun, ...]) -> None:
             for run in found
         ],
         right=("run", "seconds", "rows", "days"),
-        optional=("from", "what went wrong", "by", "changed"),
+        optional=("from", "what went wrong", "by", "changed", "mode", "rows"),
     )
     wrong = next((run.run_id for run in found if run.error or run.drift), None)
     if "what went wrong" in left_out and wrong is not None:

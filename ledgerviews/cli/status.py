@@ -43,7 +43,7 @@ def status(*, as_json: bool) -> int:
             for relation in state.relations
         ],
         right=("rows", "size"),
-        optional=("size", "populated", "kind", "rows"),
+        optional=("size", "populated", "kind", "rows", "last refresh"),
     )
     if state.sources:
         click.echo("")

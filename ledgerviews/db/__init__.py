@@ -9,13 +9,16 @@ from .connecting import (
     describe_target,
     look_only,
     looking,
+    missing_schema,
     set_timeouts,
 )
+from .rights import Task
 from .translation import end_of_prepared, session_in_words, translate, translated
 
 __all__ = [
     "CONNECT_TIMEOUT_S",
     "END_IF_IDLE",
+    "Task",
     "asking",
     "connect",
     "conninfo",
@@ -23,6 +26,7 @@ __all__ = [
     "end_of_prepared",
     "look_only",
     "looking",
+    "missing_schema",
     "session_in_words",
     "set_timeouts",
     "translate",

@@ -45,6 +45,9 @@ _PLAIN_URL = re.compile(
     """,
     re.VERBOSE,
 )
+_OTHER = re.compile(r"[a-z][a-z0-9+]{1,20}://", re.IGNORECASE)
+_PERCENT = re.compile(r"%(?![0-9a-f]{2})", re.IGNORECASE)
+_VARIABLES = ("LEDGERVIEWS_DATABASE_URL", "DATABASE_URL")
 _PORTS = re.compile(r"[0-9,]*")
 
 
@@ -62,10 +65,33 @@ def conninfo(url: str | None) -> str:
             if _PORTS.fullmatch(str(given.get("port", ""))):
                 return make_conninfo("", **given)
     raise UsageError(
-        "The database URL in LEDGERVIEWS_DATABASE_URL or DATABASE_URL cannot be read.",
+        f"The database URL in {_variable(url)} cannot be read{_unreadable(text, is_url=bool(is_url))}.",
         hint="Write postgresql://user:password@host:5432/database, with %XX for special characters such as "
         "@ (%40) and / (%2F) in the password; it is not repeated here because it may hold one.",
     )
+
+
+def _variable(url: str) -> str:
+    """The variable that a URL came from, as far as that can be told."""
+    named = (name for name in _VARIABLES if os.environ.get(name) == url)
+    return next(named, " or ".join(_VARIABLES))
+
+
+def _unreadable(text: str, *, is_url: bool) -> str:
+    """What is wrong with a URL, where no word of it can be a part of a password; else nothing."""
+    if not is_url:
+        scheme = _OTHER.match(text)
+        return f": it begins with {scheme[0]}, which is no PostgreSQL" if scheme else ""
+    if not _PLAIN_URL.fullmatch(text):
+        return ""
+    if _PERCENT.search(text):
+        return ": a % in it is not followed by two hexadecimal digits, and is written %25"
+    parameters = [one.partition("=")[0] for one in text.partition("?")[2].split("&") if one]
+    known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()} | {"ssl"}
+    strange = [name for name in parameters if name not in known and name.isidentifier()]
+    if strange and "password" not in parameters:
+        return f": there is no parameter {strange[0]}"
+    return ""
 
 
 def connect(
@@ -159,6 +185,16 @@ def look_only(connection: psycopg.Connection, settings: Settings) -> None:
         lock_timeout_ms=looking(settings).lock_timeout_ms,
         statement_timeout_ms=settings.statement_timeout_ms,
         local=True,
+    )
+
+
+def missing_schema(connection: psycopg.Connection, schema: str, *, kept: str = "") -> UsageError | None:
+    """The error where the target schema is missing, which is the team's to create and to grant on."""
+    if connection.execute("SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s", [schema]).fetchall():
+        return None
+    return UsageError(
+        f'The target schema "{schema}" does not exist in database {connection.info.dbname!r}{kept}.',
+        hint=f'Run CREATE SCHEMA "{schema}", or set LEDGERVIEWS_SCHEMA to one that is there.',
     )
 
 

@@ -14,6 +14,7 @@ from ledgerviews.errors import (
     CheckError,
     DatabaseError,
     DifferenceError,
+    DriftError,
     InterruptedRunError,
     LedgerviewsError,
     LockedError,
@@ -22,25 +23,17 @@ from ledgerviews.errors import (
 )
 from ledgerviews.queries import query
 
+from .rights import Task, mend
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ROWS = {"LV001": CheckError, "LV002": DifferenceError}
 _UNFIT = "LV003"  # the engine's own, too: what was released no longer fits
+_RELEASED = "Released and not restored: "  # as the engine's revisions begin to tell it
 _ROLE = re.compile(r'role "(.+?)" does not exist')
 _STATEMENT = re.compile(r'^SQL statement "(.+?)"$', re.MULTILINE)
 _BESIDE = re.compile(r'"?ledgerviews_next_[0-9a-f]{8}"?\.')
-_LACKING = {
-    "permission denied for database (.+)": "Have its owner run GRANT CREATE ON DATABASE {0} {me}.",
-    "permission denied for schema (.+)": "Have its owner run GRANT USAGE, CREATE ON SCHEMA {0} {me}; USAGE is"
-    " enough to read.",
-    "permission denied for (?:table|view|materialized view) (.+)": "Connect as the owner of {0}, or have it"
-    " run GRANT SELECT ON {0} {me}; of ours `ledgerviews status` says all that is missing.",
-    "must be owner of (.+)": "Connect as the owner of {0}, or have it granted {me}: GRANT the owner's role.",
-    'must be able to SET ROLE "(.+)"': "Run GRANT {0} {me}, or declare another owner.",
-    'must be member of role "(.+)"': "Run GRANT {0} {me}, or declare another owner.",
-}
-"""What gives a right, by what PostgreSQL says where it lacks."""
 _BROKEN = ("08", "25P03", "25P04", "28", "57P")
 """Classes of SQLSTATE that say that there is no connection, or none any more."""
 _ENDED = {"25P03", "25P04", "57P01", "57P02", "57P04", "57P05"}
@@ -49,32 +42,38 @@ _ENDED = {"25P03", "25P04", "57P01", "57P02", "57P04", "57P05"}
 
 @contextmanager
 def translated(
-    *, target: str = "the database", connection: psycopg.Connection | None = None
+    *,
+    target: str = "the database",
+    connection: psycopg.Connection | None = None,
+    task: Task = Task.MIGRATE,
 ) -> Iterator[None]:
     """Turn a driver's error inside the block into one of ours, with the cause and the mend.
 
-    Of a lock that was not had on the connection it says who has it.
+    Of a lock that was not had on the connection it says who has it, of a right that lacks what gives it for
+    the task.
     """
     try:
         yield
     except psycopg.Error as exc:
-        raise translate(exc, target=target, connection=connection) from exc
+        raise translate(exc, target=target, connection=connection, task=task) from exc
 
 
 def translate(
-    exc: psycopg.Error, *, target: str = "the database", connection: psycopg.Connection | None = None
+    exc: psycopg.Error,
+    *,
+    target: str = "the database",
+    connection: psycopg.Connection | None = None,
+    task: Task = Task.MIGRATE,
 ) -> LedgerviewsError:
-    """One of our errors for a driver's error; ``connection`` is rolled back on a lock time-out."""
+    """One of our errors for a driver's; ``connection`` is rolled back where a lock or a right lacks."""
     diag = exc.diag
     message = diag.message_primary or str(exc).strip()
     parts = [part for part in (diag.message_detail, diag.message_hint) if part]
     hint = " ".join(parts) or None
-    if diag.sqlstate in _ROWS:
-        # The engine's own two: the detail is not for people, and holds the rows.
-        found = json.loads(diag.message_detail or "[]")
-        return _ROWS[diag.sqlstate](message, hint=diag.message_hint, found=found)
-    if diag.sqlstate == _UNFIT:
-        return DatabaseError(message, hint="\n  ".join(line for part in parts for line in part.splitlines()))
+    if told := _of_engine(diag, message, hint):
+        return told
+    if isinstance(exc, pg.InsufficientPrivilege):
+        hint = hint or mend(message, connection, task)
     if error := _refused(exc, message, hint, target):
         return _named(error, connection) if isinstance(exc, pg.LockNotAvailable) else error
     if diag.sqlstate is None and not isinstance(exc, psycopg.OperationalError):
@@ -83,6 +82,20 @@ def translate(
         lost = diag.sqlstate is None and connection is not None and connection.closed
         return _ended(exc, target) if lost or diag.sqlstate in _ENDED else _unreachable(exc, target)
     return DatabaseError(f"{message} (SQLSTATE {diag.sqlstate})", hint=hint)
+
+
+def _of_engine(diag: psycopg.errors.Diagnostic, message: str, hint: str | None) -> LedgerviewsError | None:
+    """Our error for one that the engine raises by a code, or with words, of its own."""
+    if message.startswith(_RELEASED):
+        return DriftError(message, hint=hint)
+    if diag.sqlstate in _ROWS:
+        # The detail is not for people, and holds the rows.
+        found = json.loads(diag.message_detail or "[]")
+        return _ROWS[diag.sqlstate](message, hint=diag.message_hint, found=found)
+    if diag.sqlstate == _UNFIT:
+        parts = [part for part in (diag.message_detail, diag.message_hint) if part]
+        return DatabaseError(message, hint="\n  ".join(line for part in parts for line in part.splitlines()))
+    return None
 
 
 def _refused(  # noqa: PLR0911 (one for each that we know)
@@ -117,7 +130,7 @@ def _refused(  # noqa: PLR0911 (one for each that we know)
                 " release` and `ledgerviews restore`.",
             )
         case pg.InsufficientPrivilege():
-            return DatabaseError(f"{message} ({target}).", hint=hint or _grant(message))
+            return DatabaseError(f"{message} ({target}).", hint=hint)
         case pg.UndefinedObject() if role := _ROLE.search(message):
             # The engine names the relation where it has built it; else the statement does.
             bare = role[0] == message
@@ -175,15 +188,6 @@ def end_of_prepared(gid: str | None) -> str | None:
         return "ROLLBACK PREPARED or COMMIT PREPARED ends it; pg_prepared_xacts has its name."
     name = gid.replace("'", "''")
     return f"ROLLBACK PREPARED '{name}', or COMMIT PREPARED '{name}', ends it."
-
-
-def _grant(message: str) -> str:
-    """What gives the right that lacked, in the server's English words; else where to look."""
-    me = "to the role that you connect as"
-    for pattern, mend in _LACKING.items():
-        if found := re.search(pattern, message):
-            return mend.format(*found.groups(), me=me)
-    return "Grant it, or connect as the owner."
 
 
 def _statement(exc: psycopg.Error) -> str:

@@ -1,5 +1,13 @@
--- What materialized views that are not computed by day read themselves, and this role may not SELECT from.
-SELECT DISTINCT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS relation
+-- What materialized views that are not by day read themselves, and this role may not SELECT from; which are marts.
+SELECT DISTINCT
+    pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS relation,
+    (n.nspname, c.relname) IN (
+        SELECT
+            r.schema_name,
+            r.relation_name
+        FROM ledgerviews.relation AS r
+        WHERE r.kind = 'materialized view'
+    ) AS mart
 FROM ledgerviews.relation AS p
 INNER JOIN pg_catalog.pg_namespace AS s ON p.schema_name = s.nspname
 INNER JOIN pg_catalog.pg_class AS m ON s.oid = m.relnamespace AND p.relation_name = m.relname

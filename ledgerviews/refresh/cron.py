@@ -15,11 +15,11 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from ledgerviews import db
+from ledgerviews.db import Task
 from ledgerviews.errors import DatabaseError, UnreachableError, UsageError
 from ledgerviews.queries import query
 
 from . import engine
-from .rights import Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from ledgerviews import db
+from ledgerviews.db import Task
 from ledgerviews.errors import (
     CheckError,
-    DatabaseError,
     DriftError,
     InterruptedRunError,
     LedgerviewsError,
@@ -25,9 +25,7 @@ from ledgerviews.errors import (
 )
 from ledgerviews.queries import query
 
-from . import rights
 from .preflight import CREATE_AGAIN, require_current, require_readable
-from .rights import Task
 from .waiting import lock_holder, tell_of_the_queue, watched
 
 if TYPE_CHECKING:
@@ -71,8 +69,7 @@ def session(
     """
     with (
         closing(db.connect(settings)) as connection,
-        db.translated(target=db.describe_target(settings), connection=connection),
-        rights.told(connection, settings, task),
+        db.translated(target=db.describe_target(settings), connection=connection, task=task),
     ):
         with db.asking(connection, settings, wait=wait):
             (require_readable if reading else require_current)(connection, settings)
@@ -163,14 +160,10 @@ def explained(
             return UsageError(_plain_view(connection, message) or message, hint=hint)
         case psycopg.errors.ObjectNotInPrerequisiteState() if message.startswith(_RELEASED):
             return DriftError(message, hint=hint)
-        case psycopg.errors.InsufficientPrivilege():
-            return DatabaseError(
-                f"{message} ({db.describe_target(settings)}).", hint=hint or rights.mend(connection, task)
-            )
         case _:
             # Who holds the lock of refreshes is told below, in other words.
             named = None if message.startswith(ANOTHER) else connection
-            error = db.translate(exc, target=db.describe_target(settings), connection=named)
+            error = db.translate(exc, target=db.describe_target(settings), connection=named, task=task)
     if isinstance(error, RowsError) and not connection.closed:
         _put_in_order(connection, error)
     if isinstance(error, LockedError) and message.startswith(ANOTHER):

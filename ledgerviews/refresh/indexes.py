@@ -12,11 +12,11 @@ import psycopg
 from psycopg import sql
 
 from ledgerviews import db
+from ledgerviews.db import Task
 from ledgerviews.errors import DatabaseError, InterruptedRunError, LedgerviewsError, LockedError
 from ledgerviews.queries import query
 
 from . import engine
-from .rights import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

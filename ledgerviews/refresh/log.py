@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ledgerviews import db
+from ledgerviews.db import Task
 from ledgerviews.queries import query
 
 from . import engine, run
-from .rights import Task
 
 if TYPE_CHECKING:
     from datetime import datetime

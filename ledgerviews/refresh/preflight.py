@@ -44,9 +44,7 @@ def drift(connection: psycopg.Connection, settings: Settings) -> DriftError | No
     database = connection.info.dbname
     engine, version_table = connection.execute(query("installed")).fetchall()[0]
     if not engine:
-        return DriftError(
-            f"ledgerviews is not installed in database {database!r}.", hint="Run `ledgerviews db upgrade`."
-        )
+        return revisions.not_installed(database, settings.migrations)
     version = engine_version(connection)
     # An upgrade is refused while something is released.
     return (
@@ -90,24 +88,4 @@ def _revision(
         if version_table
         else frozenset()
     )
-    packaged = revisions.heads(settings.migrations)
-    if installed == packaged:
-        return None
-    return _compared(connection.info.dbname, installed, packaged, revisions.known(settings.migrations))
-
-
-def _compared(
-    database: str, installed: frozenset[str], packaged: frozenset[str], known: frozenset[str]
-) -> DriftError:
-    at = ", ".join(sorted(installed)) or "no revision"
-    head = ", ".join(sorted(packaged))
-    if unknown := installed - known:
-        return DriftError(
-            f"Database {database!r} is at revision {', '.join(sorted(unknown))}, which this package does not "
-            f"have; its newest is {head}.",
-            hint="Upgrade the package ledgerviews here to the one that migrated the database.",
-        )
-    return DriftError(
-        f"A migration is pending: database {database!r} is at {at}, the package at {head}.",
-        hint="Run `ledgerviews db upgrade` (or `alembic upgrade head`).",
-    )
+    return revisions.behind(connection.info.dbname, installed, settings.migrations)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from ledgerviews import db
+from ledgerviews import db, revisions
 from ledgerviews.errors import DriftError, UsageError
 from ledgerviews.queries import query
 
@@ -51,21 +51,18 @@ def _session(settings: Settings) -> Iterator[psycopg.Connection]:
     """One transaction on an engine that knows this; the package's revision does not matter."""
     with (
         closing(db.connect(settings, autocommit=True)) as connection,
-        db.translated(target=db.describe_target(settings), connection=connection),
+        db.translated(target=db.describe_target(settings), connection=connection, task=db.Task.OWN),
     ):
         with db.asking(connection, settings):
-            _require_releasing(connection)
+            _require_releasing(connection, settings)
         yield connection
 
 
-def _require_releasing(connection: psycopg.Connection) -> None:
+def _require_releasing(connection: psycopg.Connection, settings: Settings) -> None:
     """Raise DriftError unless an engine is installed that can release."""
     engine, _ = connection.execute(query("installed")).fetchall()[0]
     if not engine:
-        raise DriftError(
-            f"ledgerviews is not installed in database {connection.info.dbname!r}.",
-            hint="There is nothing to release. Run `ledgerviews db upgrade` to install it.",
-        )
+        raise revisions.not_installed(connection.info.dbname, settings.migrations)
     if (version := engine_version(connection)) < RELEASING_ENGINE:
         raise DriftError(
             f"The engine in database {connection.info.dbname!r} is version {version}; releasing needs"

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from ledgerviews import db
+from ledgerviews.db import Task
 from ledgerviews.errors import DatabaseError, UsageError
 
 from . import engine
-from .rights import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable

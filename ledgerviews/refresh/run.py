@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ledgerviews import db
+from ledgerviews.config import Settings
 from ledgerviews.errors import InterruptedRunError, UsageError
 from ledgerviews.queries import query
 
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import psycopg
-
-    from ledgerviews.config import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +144,7 @@ def refresh(settings: Settings, request: Request, *, progress: Callable[[str], N
         scrub=request.scrub,
     )
     with engine.session(settings, progress=progress, wait=request.wait) as connection:
+        _warn_of_schema(connection, settings, progress)
         run_id = engine.call(connection, settings, arguments, progress=progress)
         return _committed(connection, run_id, "the relations are refreshed", progress)
 
@@ -159,8 +160,18 @@ def verify(
     # The scrub would compare a part of the same once more.
     arguments = engine.Call(relations=relations(settings, request), mode="verify", wait=wait, scrub=False)
     with engine.session(settings, progress=progress, wait=wait) as connection:
+        _warn_of_schema(connection, settings, progress)
         run_id = engine.call(connection, settings, arguments, progress=progress)
         return _committed(connection, run_id, "all is equal", progress)
+
+
+def _warn_of_schema(
+    connection: psycopg.Connection, settings: Settings, progress: Callable[[str], None]
+) -> None:
+    """Say that nothing can stand where the relations are to be: what stands elsewhere is refreshed."""
+    # That of the default is not asked for: each refresh would pay for it.
+    if settings.schema != Settings.schema and (missing := db.missing_schema(connection, settings.schema)):
+        progress(f"Warning: {missing.message} {missing.hint}")
 
 
 def relations(settings: Settings, request: Request) -> list[str] | None:

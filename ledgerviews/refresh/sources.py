@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ledgerviews import db
+from ledgerviews.db import Task
 from ledgerviews.errors import DatabaseError, UsageError
 from ledgerviews.queries import query
 
 from . import engine
-from .rights import Task
+from .preflight import RELEASING_ENGINE, engine_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,6 +46,7 @@ class Source:
         owned: whether this role has the owner's rights.
         engine_owner: the role that owns the schema ledgerviews' tables.
         engine_owned: whether this role has that one's rights.
+        released: whether something is released, so that what is off comes back with it.
     """
 
     source: str
@@ -59,6 +61,7 @@ class Source:
     owned: bool
     engine_owner: str
     engine_owned: bool
+    released: bool = False
 
     @property
     def tracked(self) -> str:
@@ -72,6 +75,8 @@ class Source:
         """What to do about the problem."""
         if self.problem is None:
             return None
+        if self.released and self.owner is not None:
+            return "Run `ledgerviews restore`: while a table is released, triggers are off with it."
         mode = "--mode every-write " if self.tracking == "every write" else ""
         return _MENDS.get(self.problem, _UNTRACKABLE).format(source=self.source, mode=mode)
 
@@ -79,7 +84,11 @@ class Source:
 def read(connection: psycopg.Connection) -> tuple[Source, ...]:
     """All of them, by name."""
     rows = connection.execute(query("sources")).fetchall()
-    return tuple(Source(**dict(zip(Source.__dataclass_fields__, row, strict=True))) for row in rows)
+    released = engine_version(connection) >= RELEASING_ENGINE and (
+        connection.execute(query("released")).fetchall()[0][0] is not None
+    )
+    names = list(Source.__dataclass_fields__)[:-1]
+    return tuple(Source(**dict(zip(names, row, strict=True)), released=released) for row in rows)
 
 
 def sources(settings: Settings) -> tuple[Source, ...]:

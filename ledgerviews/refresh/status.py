@@ -13,7 +13,7 @@ from ledgerviews.catalog import load
 from ledgerviews.errors import DatabaseError, LockedError
 from ledgerviews.queries import query
 
-from . import rights, sources
+from . import sources
 from .preflight import RELEASING_ENGINE, drift, engine_version
 from .status_report import (
     ANOTHER_SCHEMA,
@@ -73,8 +73,7 @@ def status(settings: Settings, compared: Compared) -> Status:
     declared = {(settings.schema, model.name): model for model in catalog.models.values()}
     with (
         closing(db.connect(settings)) as connection,
-        db.translated(target=db.describe_target(settings), connection=connection),
-        rights.told(connection, settings, rights.Task.LOOK),
+        db.translated(target=db.describe_target(settings), connection=connection, task=db.Task.LOOK),
     ):
         # One transaction, so nothing of this stays with a pooled session, and all comes from one moment.
         connection.read_only = True

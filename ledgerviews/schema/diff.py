@@ -64,20 +64,24 @@ def diff(settings: Settings) -> Diff:
     wanted = Declared(catalog=load(settings.models), entities=None, schema=settings.schema)
     with (
         closing(db.connect(settings)) as connection,
-        db.translated(target=db.describe_target(settings), connection=connection),
+        db.translated(target=db.describe_target(settings), connection=connection, task=db.Task.LOOK),
     ):
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.autocommit = False
         db.look_only(connection, settings)
         run = runner(connection)
-        pending = _pending(run, settings)
+        pending = _pending(run, settings, database=connection.info.dbname)
         found = compared(run, wanted, history=_history(run, settings))
+        if not found.state.engine:
+            raise revisions.not_installed(connection.info.dbname, settings.migrations)
         if found.state.engine < NEEDED_ENGINE:
             raise DriftError(
                 f"The engine in database {connection.info.dbname!r} is version {found.state.engine};"
                 f" to compare takes version {NEEDED_ENGINE}.",
                 hint="Run `ledgerviews db upgrade`.",
             )
+        if missing := db.missing_schema(connection, settings.schema):
+            raise DriftError(missing.message, hint=missing.hint)
         relations = closure(run, found, settings.schema) if found.differences else ()
         connection.rollback()
     steps = plan(found.differences, relations, schema=settings.schema)
@@ -168,21 +172,11 @@ def runner(connection: psycopg.Connection) -> Run:
     return run
 
 
-def _pending(run: Run, settings: Settings) -> list[str]:
-    """A line where the database is not at the revision of this package."""
+def _pending(run: Run, settings: Settings, *, database: str) -> list[str]:
+    """A line where the database is not at the newest revision."""
     if settings.migrations is None:
         return []
     (_, version_table), *_ = run(query("installed"), None)
     at = frozenset(row[0] for row in run(query("database_heads"), None)) if version_table else frozenset()
-    head = revisions.heads(settings.migrations)
-    if at == head:
-        return []
-    if foreign := at - revisions.known(settings.migrations):
-        line = (
-            f"The database is at revision {', '.join(sorted(foreign))}, which this package does not have; its"
-            f" newest is {', '.join(sorted(head))}. Upgrade the package here to the one that migrated the"
-            " database."
-        )
-        return [line]
-    places = f"{', '.join(sorted(at)) or 'no revision'}, the package at {', '.join(sorted(head))}"
-    return [f"A migration is pending: the database is at {places}. Run `ledgerviews db upgrade` first."]
+    problem = revisions.behind(database, at, settings.migrations)
+    return [f"{problem.message} {problem.hint}"] if problem else []

@@ -16,6 +16,7 @@ import psycopg
 import sqlalchemy
 from alembic import context
 from alembic.util import CommandError
+from psycopg import sql
 from sqlalchemy import exc as sqlalchemy_errors
 
 from ledgerviews import db
@@ -30,7 +31,7 @@ from .execute import SETTINGS
 from .mistakes import failed, mistake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from types import ModuleType
 
     from alembic.runtime.migration import MigrationContext
@@ -114,6 +115,10 @@ def _online(settings: Settings, options: dict[str, Any]) -> None:
             if migration.opts.get("destination_rev") is None:
                 # A command that only looks (check, current, revision) creates no version table.
                 migration.opts["dont_mutate"] = True
+                _require_schema(raw, options["target_metadata"], migration)
+            elif not _anything(raw, migration):
+                # Nor does a downgrade of what was never installed.
+                migration.opts["dont_mutate"] = True
             else:
                 _prepare(raw, migration, settings)
             connection.rollback()
@@ -167,8 +172,8 @@ def _prepare(raw: psycopg.Connection, migration: MigrationContext, settings: Set
     """Check the pending contracts, then queue behind other deploys and make the schema."""
     pending = _pending(migration)
     contract.check(raw, (wanted for module in pending if (wanted := getattr(module, CONTRACT, None))))
-    if pending:
-        _require_schema(raw, settings.schema)
+    if pending and (missing := db.missing_schema(raw, settings.schema, kept="; nothing was created")):
+        raise missing
     raw.rollback()
     db.set_timeouts(raw, lock_timeout_ms=QUEUE_TIMEOUT_MS, statement_timeout_ms=0)
     try:
@@ -183,6 +188,25 @@ def _prepare(raw: psycopg.Connection, migration: MigrationContext, settings: Set
     _limit(raw, settings)
     _make_schema(raw)
     raw.commit()
+
+
+def _anything(raw: psycopg.Connection, migration: MigrationContext) -> bool:
+    """Whether our schema is there, or the command has a step to take, for which it is made."""
+    found = raw.execute(query("schema_owner"), {"schema": SCHEMA}).fetchall()
+    raw.rollback()
+    return bool(found or list(_steps(migration)))
+
+
+def _require_schema(
+    raw: psycopg.Connection, target_metadata: sqlalchemy.MetaData, migration: MigrationContext
+) -> None:
+    """Raise UsageError where models are compared, and the schema that they are to stand in is missing."""
+    declared = target_metadata.info.get(INFO)
+    if "revision_context" not in migration.opts or declared is None or declared.catalog is None:
+        return
+    if missing := db.missing_schema(raw, declared.schema):
+        raise missing
+    raw.rollback()
 
 
 def _limit(raw: psycopg.Connection, settings: Settings) -> None:
@@ -208,26 +232,20 @@ def _make_schema(raw: psycopg.Connection) -> None:
             f"The schema {SCHEMA} in database {raw.info.dbname!r} belongs to {owner!r},"
             " whom this role need not trust; nothing was changed.",
             hint=f"Connect as {owner!r} or a member of it, or look at what it holds and run"
-            f" ALTER SCHEMA {SCHEMA} OWNER TO your role.",
+            f" ALTER SCHEMA {SCHEMA} OWNER TO {sql.Identifier(raw.info.user).as_string(raw)}.",
         )
+
+
+def _steps(migration: MigrationContext) -> Iterable[Any]:
+    """What the command is going to do, revision by revision."""
+    steps: Iterable[Any] = migration.opts["fn"](migration.get_current_heads(), migration)
+    return steps
 
 
 def _pending(migration: MigrationContext) -> list[ModuleType]:
     """The modules of the revisions that this command is going to apply."""
-    steps = migration.opts["fn"](migration.get_current_heads(), migration)
     return [
         step.revision.module
-        for step in steps
+        for step in _steps(migration)
         if getattr(step, "is_upgrade", False) and getattr(step, "revision", None) is not None
     ]
-
-
-def _require_schema(raw: psycopg.Connection, schema: str) -> None:
-    """Raise UsageError where the target schema is missing: it is the team's to create and to grant on."""
-    found = raw.execute("SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s", [schema]).fetchall()
-    if not found:
-        raise UsageError(
-            f'The target schema "{schema}" does not exist in database {raw.info.dbname!r};'
-            " nothing was created.",
-            hint=f'Run CREATE SCHEMA "{schema}", or set LEDGERVIEWS_SCHEMA to one that is there.',
-        )

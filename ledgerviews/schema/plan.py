@@ -26,6 +26,7 @@ SWAPPED = "rebuild and swap"
 DROPPED = "drop"
 RENAMED = "rename"
 METADATA = "metadata only"
+INDEXED = "indexes, built in place"
 TRACKED = "track the source"
 
 _BUILDS = frozenset({"kind", "definition", "reads", "rollup", "registration"})
@@ -128,7 +129,7 @@ def plan(differences: Sequence[Difference], relations: Iterable[Relation], *, sc
     followers: dict[str, Step] = {}
     for name in _ordered(known):
         relation = known[name]
-        if (name in own and own[name].action not in {METADATA, RENAMED}) or name in gone:
+        if (name in own and own[name].action not in {METADATA, INDEXED, RENAMED}) or name in gone:
             continue
         cause = next((read for read in sorted(relation.reads) if _moves(read, standing, followers)), None)
         if cause is None or relation.kind == "function":
@@ -164,7 +165,8 @@ def _own(name: str, one: Difference, relation: Relation | None) -> Step:
     if one.what == CREATE:
         return Step(action=CREATED, name=name, kind=kind, lock=_LOCKS[CREATED])
     if not _BUILDS & set(one.aspects):
-        action = RENAMED if one.what == RENAME else METADATA
+        built = {"indexes", "unique key"} & set(one.aspects)
+        action = RENAMED if one.what == RENAME else INDEXED if built else METADATA
         lock = _LOCKS.get(action) or next(
             (lock for aspect, lock in _METADATA_LOCKS.items() if aspect in one.aspects), "none"
         )

@@ -138,6 +138,29 @@ def test_the_history_of_our_jobs_is_pruned(cron_server: Server, cron_url: str, r
 
 
 @needs_pg_cron
+def test_a_job_that_could_not_connect_is_told_with_the_setting(
+    cron_server: Server, cron_url: str, run_cli: pg.RunCli
+) -> None:
+    """Its state stands under a name that says so, it never began, and what lets it in is said."""
+    with closing(psycopg.connect(_url(cron_server, "postgres"), autocommit=True)) as connection:
+        connection.execute("CREATE EXTENSION pg_cron")
+        run_cli("cron", "install", "--schedule", "0 0 1 1 *", url=cron_url)
+        connection.execute(
+            "INSERT INTO cron.job_run_details (jobid, status, return_message)"
+            " SELECT j.jobid, 'failed', 'connection failed' FROM cron.job AS j"
+            " WHERE j.jobname LIKE 'ledgerviews refresh %'"
+        )
+    status = run_cli("cron", "status", url=cron_url)
+
+    head, _, refresh, prune = status.stdout.splitlines()[1:5]
+    assert "last ended" not in head
+    assert "last begun  last state  message" in head
+    assert refresh.split()[-4:] == ["-", "failed", "connection", "failed"]
+    assert "never" in prune
+    assert "cron.use_background_workers = on" in status.stderr
+
+
+@needs_pg_cron
 def test_what_is_wrong_is_said(cron_server: Server, cron_url: str, run_cli: pg.RunCli) -> None:
     """No extension, a schedule that is none, a database without pg_cron: the mend, no traceback."""
     lacking = run_cli("cron", "install", "--schedule", "* * * * *", url=cron_url)

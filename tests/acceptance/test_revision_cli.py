@@ -398,13 +398,13 @@ def test_rights_that_lack_are_told_with_the_grant(
 
     assert on_database.returncode == 1
     assert f"permission denied for database {database} (database {database!r}" in on_database.stderr
-    assert f"GRANT CREATE ON DATABASE {database} to the role that you connect as." in on_database.stderr
+    assert f"GRANT CREATE ON DATABASE {database} TO {role}." in on_database.stderr
     assert on_schema.returncode == 1
-    assert "GRANT USAGE, CREATE ON SCHEMA public to the role" in on_schema.stderr
+    assert f"GRANT USAGE, CREATE ON SCHEMA public TO {role}" in on_schema.stderr
     assert done.returncode == 0, done.stderr
     assert on_view.returncode == 1
     assert "must be owner of view v (database" in on_view.stderr
-    assert "Connect as the owner of view v, or" in on_view.stderr
+    assert f"Connect as {other}, the owner of public.v, or as a member of that role." in on_view.stderr
 
 
 def test_what_is_in_the_way_of_a_removal_is_told_once(shop: Shop, connect: Connect) -> None:

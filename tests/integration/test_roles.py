@@ -118,11 +118,15 @@ def test_a_migrating_role_without_the_owner_s_rights_is_warned(roles: Roles, run
 
 
 def test_a_role_without_grants_is_told_of_the_refresher_s(roles: Roles, run_cli: pg.RunCli) -> None:
-    """No right to create is asked for a refresh: the message names the command that grants what it takes."""
+    """No right to create is asked for a refresh: the message names the command that grants what it takes.
+
+    Before PostgreSQL 17, where that command refuses, it names who may.
+    """
     done = run_cli("refresh", url=roles.urls["stranger"])
 
     assert done.returncode == 1
-    assert f"`ledgerviews grant refresher {roles.names['stranger']}`" in done.stderr
+    granting = f"`ledgerviews grant refresher {roles.names['stranger']}`" in done.stderr
+    assert granting is roles.maintain
     assert f"the owner of the schema ledgerviews ({roles.names['owner']})" in done.stderr
     assert "CREATE" not in done.stderr
 
@@ -371,7 +375,7 @@ def test_the_application_writes_without_any_grant_of_ours(roles: Roles) -> None:
 
 
 def test_a_refresh_without_the_grants_says_what_to_run(roles: Roles, run_cli: pg.RunCli) -> None:
-    """A role without rights hears of `ledgerviews grant refresher`."""
+    """A role without rights hears of `ledgerviews grant refresher`, or of the owner before PostgreSQL 17."""
     roles.superuser.execute(
         sql.SQL(
             "GRANT USAGE ON SCHEMA ledgerviews TO {0};"
@@ -382,7 +386,78 @@ def test_a_refresh_without_the_grants_says_what_to_run(roles: Roles, run_cli: pg
     done = run_cli("refresh", url=roles.urls["stranger"])
 
     assert done.returncode == 1
-    assert "ledgerviews grant refresher" in done.stderr
+    assert ("ledgerviews grant refresher" if roles.maintain else "only an owner may refresh") in done.stderr
+
+
+def test_whatever_a_role_lacks_it_is_told_the_one_step_that_helps(roles: Roles, run_cli: pg.RunCli) -> None:
+    """With nothing, and with all that looking takes: who owns it, or the grant, by the role's own name.
+
+    Never the SELECT on what a mart reads, which would not help, nor a table without its schema.
+    """
+    stranger, owner = roles.names["stranger"], roles.names["owner"]
+    commands = {
+        words: [run_cli(*words.split(), url=roles.urls["stranger"])]
+        for words in (
+            "verify",
+            "refresh",
+            "release public.suggestion_events",
+            "restore",
+            "db downgrade base",
+            "db upgrade",
+            "db check",
+        )
+    }
+    roles.superuser.execute(
+        sql.SQL(
+            "GRANT USAGE ON SCHEMA ledgerviews TO {0};GRANT SELECT ON ALL TABLES IN SCHEMA ledgerviews TO {0}"
+        ).format(sql.Identifier(stranger))
+    )
+    for words in list(commands)[:4]:
+        commands[words].append(run_cli(*words.split(), url=roles.urls["stranger"]))
+
+    as_owner = f"Run it as the owner of the schema ledgerviews ({owner}), or as a member of that role."
+    refreshing = (
+        f"Have the owner of the schema ledgerviews ({owner}) run `ledgerviews grant refresher {stranger}`"
+        if roles.maintain
+        else f"{as_owner} Before PostgreSQL 17 only an owner may refresh."
+    )
+    for words, told in commands.items():
+        for done in told:
+            assert done.returncode == 1, words
+            assert "permission denied for " in done.stderr
+            assert (refreshing if words in {"verify", "refresh"} else as_owner) in done.stderr, words
+            assert "the role that you connect as" not in done.stderr
+            assert "GRANT SELECT" not in done.stderr
+
+
+def test_who_verifies_is_told_both_grants_at_once(roles: Roles, run_cli: pg.RunCli) -> None:
+    """The refresher's, and the SELECT on a table that a mart without a day reads; then it verifies."""
+    if not roles.maintain:
+        pytest.skip("before PostgreSQL 17 only an owner may refresh")
+    stranger = roles.names["stranger"]
+    roles.superuser.execute(
+        sql.SQL(
+            "GRANT USAGE ON SCHEMA ledgerviews TO {0};"
+            "GRANT SELECT ON ALL TABLES IN SCHEMA ledgerviews TO {0};"
+            "CREATE TABLE public.plain (id integer);"
+            "CREATE MATERIALIZED VIEW public.by_hand AS SELECT id FROM public.plain;"
+            "CREATE UNIQUE INDEX by_hand_key ON public.by_hand (id);"
+            "ALTER MATERIALIZED VIEW public.by_hand OWNER TO {1};"
+            "INSERT INTO ledgerviews.relation (schema_name, relation_name, kind, definition, unique_key)"
+            " VALUES ('public', 'by_hand', 'materialized view', 'SELECT id FROM public.plain', ARRAY['id']);"
+            "GRANT SELECT ON public.plain TO {1}"
+        ).format(sql.Identifier(stranger), sql.Identifier(roles.names["owner"]))
+    )
+
+    told = run_cli("verify", url=roles.urls["stranger"])
+    run_cli("grant", "refresher", stranger, url=roles.urls["owner"])
+    roles.superuser.execute(sql.SQL("GRANT SELECT ON public.plain TO {}").format(sql.Identifier(stranger)))
+    done = run_cli("verify", url=roles.urls["stranger"])
+
+    assert told.returncode == 1
+    assert f"`ledgerviews grant refresher {stranger}`" in told.stderr
+    assert f"And GRANT SELECT ON public.plain TO {stranger}: what is not computed by day" in told.stderr
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_unknown_role_is_a_usage_error(roles: Roles, run_cli: pg.RunCli) -> None:

@@ -63,16 +63,19 @@ def _refusal(url: str) -> str:
 
 
 def _read(url: str) -> dict[str, object] | None:
-    """What the URL says, or None where it is refused in the words that any other is refused in."""
+    """What the URL says, or None where it is refused in the words that any other is refused in.
+
+    Of what is written in it no more is told than that a % stands for itself.
+    """
     try:
         return dict(conninfo_to_dict(db.conninfo(url)))
     except UsageError:
         pass
-    assert _refusal(url) == _refusal("postgresql://u:p@ss@h/db")
+    assert _refusal(url) in {_refusal("postgresql://u:p@ss@h/db"), _refusal("postgresql://u:%@h/db")}
     return None
 
 
-UNREADABLE = "The database URL in LEDGERVIEWS_DATABASE_URL or DATABASE_URL cannot be read."
+UNREADABLE = "The database URL in LEDGERVIEWS_DATABASE_URL or DATABASE_URL cannot be read"
 
 
 def _error(code: str, message: str = "it failed", *, detail: str = "", hint: str = "") -> psycopg.Error:
@@ -229,6 +232,32 @@ def test_an_unreadable_url_is_refused_without_being_repeated(url: str) -> None:
     assert "s3" not in refusal
     assert "cret" not in refusal
     assert "%40" in refusal
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("mysql://u:s3cret@h/db", "cannot be read: it begins with mysql://, which is no PostgreSQL."),
+        ("postgresql://u:s3cret@h/db?foo=bar", "cannot be read: there is no parameter foo."),
+        ("postgresql://u:s3%cret@h/db", "cannot be read: a % in it is not followed by two hexadecimal"),
+        ("postgresql://h/db?password=s3&cret=x", "cannot be read."),
+        ("postgresql://u:s3?cret=1@h/db", "cannot be read."),
+        ("postgresql://u:s3@cret@h/db", "cannot be read."),
+    ],
+)
+@pytest.mark.parametrize("variable", ["LEDGERVIEWS_DATABASE_URL", "DATABASE_URL"])
+def test_an_unreadable_url_is_told_by_its_variable_and_its_fault(
+    monkeypatch: pytest.MonkeyPatch, variable: str, url: str, told: str
+) -> None:
+    """The variable that holds it, and what is wrong, where that shows no part of a password."""
+    monkeypatch.setenv(variable, url)
+
+    refusal = _refusal(Settings.from_environment().database_url or "")
+
+    assert refusal.startswith(f"The database URL in {variable} cannot be read")
+    assert told in refusal
+    assert "s3" not in refusal
+    assert "cret" not in refusal
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,30 @@ def test_a_table_that_is_piped_is_neither_folded_nor_cut(
     assert "…" not in lines[2]
 
 
+@pytest.mark.parametrize("width", [30, 45, 60])
+def test_a_table_that_is_too_wide_is_broken_between_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    """On a terminal what may be left out goes first; then cells go on beneath, and no word is broken."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    problem = "a trigger of ours is not ENABLE ALWAYS"
+    left_out = output.print_table(
+        ("source", "rows, about", "owner", "problem"),
+        [("public.orders", "1,000", "shop", problem), ("public.items", "7", "shop", "-")],
+        right=("rows, about",),
+        optional=("owner",),
+    )
+    lines = capsys.readouterr().out.splitlines()
+
+    assert max(map(len, lines)) <= width
+    assert left_out == {"owner"}
+    words = " ".join(lines).split()
+    assert [word for word in problem.split() if word not in words] == []
+    assert {"public.orders", "1,000", "public.items", "rows,", "about"} <= set(words)
+    assert lines[-1].split() == ["public.items", "7", "-"]
+
+
 def test_an_empty_table_still_has_its_head(capsys: pytest.CaptureFixture[str]) -> None:
     """Where nothing is published, the columns say what would be shown."""
     output.print_table(("relation", "rows"), [])

@@ -133,6 +133,20 @@ def test_metadata_alone_builds_nothing_and_follows_nothing() -> None:
     assert comment[0].estimate is None
 
 
+@pytest.mark.parametrize("aspect", ["unique key", "indexes"])
+def test_an_index_that_is_built_is_not_called_metadata(aspect: str) -> None:
+    """It reads all rows and keeps writers out, and still nothing that reads the relation follows."""
+    above = relation("z", "materialized view", "m")
+    found = plan(
+        [changed("m", kind="materialized view", aspects=("comment", aspect))],
+        [relation("m", "materialized view"), above],
+        schema="public",
+    )
+
+    assert told(found) == [("m", "indexes, built in place")]
+    assert found[0].lock == "SHARE while an index is built"
+
+
 def test_a_comment_on_what_is_rebuilt_anyway_goes_with_it() -> None:
     """What only its metadata would change is rebuilt where something that it reads is."""
     steps = plan(

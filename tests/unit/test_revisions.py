@@ -14,7 +14,6 @@ from alembic.script import ScriptDirectory
 from ledgerviews import revisions
 from ledgerviews.config import PACKAGED_MIGRATIONS
 from ledgerviews.errors import UsageError
-from ledgerviews.refresh.preflight import _compared
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -154,24 +153,46 @@ def test_a_parent_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert revisions.flaw(Path(_folder(tmp_path / "n", {"1.py": _revision("a", None)}))) is None
 
 
-def test_an_older_database_asks_for_the_migration() -> None:
+def test_an_older_database_asks_for_the_migration(tmp_path: Path) -> None:
     """Where the database is at a revision that the package has, the next command is the upgrade."""
-    known = frozenset({"1", "2", "3"})
-    error = _compared("shop", frozenset({"1"}), frozenset({"3"}), known)
-    empty = _compared("shop", frozenset(), frozenset({"3"}), known)
+    files = {f"{one}.py": _revision(one, before) for one, before in (("1", None), ("2", "1"), ("3", "2"))}
+    folder = _folder(tmp_path / "m", files)
+    error = revisions.behind("shop", frozenset({"1"}), folder)
+    empty = revisions.behind("shop", frozenset(), folder)
 
+    assert error is not None
     assert error.message == "A migration is pending: database 'shop' is at 1, the package at 3."
     assert "ledgerviews db upgrade" in str(error.hint)
     assert error.exit_code == 4
+    assert empty is not None
     assert "is at no revision" in empty.message
+    assert revisions.behind("shop", frozenset({"3"}), folder) is None
 
 
-def test_a_newer_database_asks_for_the_newer_package() -> None:
-    """Where the database is at a revision that the package lacks, a migration is not the mend."""
-    error = _compared("shop", frozenset({"9"}), frozenset({"3"}), frozenset({"1", "2", "3"}))
+def test_a_newer_database_asks_for_the_newer_package_or_the_variables() -> None:
+    """Where the database is at a revision that the package lacks, a migration is not the mend.
 
-    assert error.message == (
-        "Database 'shop' is at revision 9, which this package does not have; its newest is 3."
+    The variables that lead to a project's own revisions are named, as nothing is set.
+    """
+    error = revisions.behind("shop", frozenset({"a1"}), PACKAGED_MIGRATIONS)
+
+    assert error is not None
+    assert error.message.startswith(
+        "Database 'shop' is at revision a1, which this package does not have; its newest is 0"
     )
-    assert "Upgrade the package" in str(error.hint)
+    assert "LEDGERVIEWS_MODELS and LEDGERVIEWS_MIGRATIONS are not set here" in str(error.hint)
+    assert "pgrade the package ledgerviews here to the one that migrated the database." in str(error.hint)
     assert error.exit_code == 4
+
+
+def test_a_newer_database_than_a_projects_folder_is_told_with_the_folder(tmp_path: Path) -> None:
+    """Where the variable is set, it and the folder in which was looked are named, and no package."""
+    folder = _folder(tmp_path / "m", {"1.py": _revision("b1", None)})
+    error = revisions.behind("shop", frozenset({"a1"}), folder)
+
+    assert error is not None
+    assert error.message == (
+        f"Database 'shop' is at revision a1, which is not in {Path(folder) / 'versions'}; its newest is b1."
+    )
+    assert f"LEDGERVIEWS_MIGRATIONS ({folder})" in str(error.hint)
+    assert "package" not in str(error.hint)
