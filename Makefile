@@ -80,6 +80,11 @@ $(VENV)/.packages: requirements.txt
 		fi
 		exit 1
 	fi
+	# To clear a link clears what it points at, which is another tree's.
+	if [ -L "$(VENV)" ]; then
+		echo "make: $(VENV) is a link to another environment, which this would clear; remove the link, or pass VENV=…" >&2
+		exit 1
+	fi
 	echo "== environment: $$("$$found" --version) in $(VENV), packages of requirements.txt (about a minute)"
 	"$$found" -m venv --clear "$(VENV)"
 	# The set is complete (`pip check` looks), and a resolver that meets an extra would ask for newer releases.
