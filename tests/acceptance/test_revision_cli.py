@@ -135,7 +135,14 @@ def test_a_mistake_in_a_declaration_is_told_with_its_line(shop: Shop, line: str,
             "argument of NOT must be type boolean, not type integer",
             "LINE 1: m.id + 1\n--           ^",
         ),
-        ("id <", 'syntax error at or near ")"', "LINE 1: id <\n--               ^"),
+        ("id <", "syntax error at end of input\n", "LINE 1: id <\n--               ^"),
+        ("id < 1 /*", 'unterminated /* comment at or near "/*"\n', "LINE 1: id < 1 /*\n--                  ^"),
+        ("id < 'x", "unterminated quoted string at or near \"'x\"\n", "LINE 1: id < 'x\n--                ^"),
+        (
+            "id > 0) OR (true",
+            "it closes a bracket that it does not open\n",
+            "LINE 1: id > 0) OR (true\n--                 ^",
+        ),
         ("true); COMMIT; --", "it holds more than one statement", None),
     ],
 )
@@ -156,10 +163,37 @@ def test_a_check_that_cannot_be_run_is_told_instead_of_written(
         assert f"--   Mend it in {name}.py.\n" in differing.stdout
         assert line is None or f"--   {line}\n" in differing.stdout
         assert writing.returncode == 2
-        assert f"ledgerviews: Check few of {name} cannot be run: {said}" in writing.stderr
+        assert f"ledgerviews: Check few of {name} cannot be run: {said.rstrip()}" in writing.stderr
         assert "; nothing was written.\n" in writing.stderr
         assert f"  Mend it in {name}.py, then write the revision again.\n" in writing.stderr
     assert len(list((shop.folder / "shop/migrations/versions").glob("*.py"))) == 1
+
+
+@pytest.mark.parametrize("check", ["", " ", "-- nothing"])
+def test_a_check_without_an_expression_is_refused(shop: Shop, check: str) -> None:
+    """By each command that reads the models, in a line that names model, check and what to write; code 2."""
+    shop.declare("m", "SELECT o.id FROM public.orders AS o", more=f' checks=(expression("few", {check!r}),)')
+
+    done = [shop(*words.split()) for words in ("status", "diff", "db revision -m x", "db check")]
+
+    for one in done:
+        assert one.returncode == 2, one.stderr
+        assert one.stderr == (
+            "ledgerviews: Model m: its check few has no expression.\n"
+            "  Write a condition over the model's columns, as orders >= 0, or leave the check out.\n"
+        )
+
+
+def test_a_definition_that_is_not_closed_is_told_in_a_line(shop: Shop) -> None:
+    """PostgreSQL's words, with the user's text only, in one line, by `diff`, `status` and `db revision`."""
+    shop.declare("m", "SELECT o.id FROM public.orders AS o WHERE o.id = 'x")
+    said = "m cannot be created: unterminated quoted string at or near \"'x\""
+
+    differing, standing, writing = shop("diff"), shop("status"), shop("db", "revision", "-m", "x")
+
+    assert "--   cannot be created now: unterminated quoted string at or near \"'x\"\n" in differing.stdout
+    assert f"\nFirst: {said}. Mend it in m.sql.\n" in f"\n{standing.stderr}"
+    assert f"ledgerviews: {said}; nothing was written.\n" in writing.stderr
 
 
 def test_a_check_is_tried_as_the_engine_runs_it(shop: Shop, connect: Connect) -> None:

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ledgerviews.errors import DeclarationError
-from ledgerviews.sqltext import _tokens, moved, qualified_names, retarget, statement, unmoved
+from ledgerviews.sqltext import _tokens, moved, qualified_names, retarget, statement, unmoved, unopened
 
 # Text in which the scanner's edges are dense; plain random text hardly ever closes a quote.
 PIECES = st.sampled_from(
@@ -271,3 +271,20 @@ def test_a_place_in_what_was_moved_is_found_in_what_was_written(sql: str, positi
         assert found == len(sql)
     elif sql[found : found + 1] != text[position]:
         assert "elsewhere" in text[max(position - 11, 0) : position + 11]
+
+
+@pytest.mark.parametrize(
+    ("sql", "at"),
+    [
+        ("id > 0) OR (true", 6),
+        ("(a) AND f(b) > 0)", 16),
+        ("a = ')' AND (b /* ) */ > 0) -- )", None),
+        ('"a)" > E\'\\\')\' AND $x$)$x$ <> \'\'', None),
+        ("(a", None),
+    ],
+)
+def test_a_bracket_that_was_not_opened_is_found(sql: str, at: int | None) -> None:
+    """The first bracket that closes another text's; those in literals, names and comments are none."""
+    found = unopened(sql)
+
+    assert found == at
