@@ -3,12 +3,14 @@
 from .connecting import (
     CONNECT_TIMEOUT_S,
     END_IF_IDLE,
+    READ_ALIKE,
     asking,
     connect,
     conninfo,
     describe_target,
     look_only,
     looking,
+    read_alike,
     set_timeouts,
 )
 from .translation import end_of_prepared, session_in_words, translate, translated
@@ -16,6 +18,7 @@ from .translation import end_of_prepared, session_in_words, translate, translate
 __all__ = [
     "CONNECT_TIMEOUT_S",
     "END_IF_IDLE",
+    "READ_ALIKE",
     "asking",
     "connect",
     "conninfo",
@@ -23,6 +26,7 @@ __all__ = [
     "end_of_prepared",
     "look_only",
     "looking",
+    "read_alike",
     "session_in_words",
     "set_timeouts",
     "translate",

@@ -190,7 +190,6 @@ def read(
         history: the version table of the revisions that ask, where that is known.
     """
     run("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)", None)
-    run("SELECT pg_catalog.set_config('quote_all_identifiers', 'off', true)", None)
     known = found.engine >= NEEDED_ENGINE
     registered = {
         (row[0], row[1]): _registered(json.loads(row[2]))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ledgerviews import revisions
+from ledgerviews.db import READ_ALIKE
 from tests import servers as pg
 
 if TYPE_CHECKING:
@@ -167,6 +168,72 @@ def test_a_check_that_cannot_be_run_is_told_instead_of_written(
         assert "; nothing was written.\n" in writing.stderr
         assert f"  Mend it in {name}.py, then write the revision again.\n" in writing.stderr
     assert len(list((shop.folder / "shop/migrations/versions").glob("*.py"))) == 1
+
+
+SETTINGS = {
+    "standard_conforming_strings": "off",
+    "backslash_quote": "on",
+    "quote_all_identifiers": "on",
+    "extra_float_digits": "-5",
+    "bytea_output": "escape",
+    "intervalstyle": "sql_standard",
+    "datestyle": "German",
+    "timezone": "Asia/Tokyo",
+    "lc_monetary": "C",
+    "lc_numeric": "C",
+    "lc_time": "C",
+}
+LITERALS = (
+    r"SELECT o.id FROM public.orders AS o WHERE o.id::text ~ '^\d+$' AND o.id <> '0.30000000000000004'::float8"
+    r" AND '\x5c27'::bytea <> 'a\\b' AND '1 day 2:00:00'::interval > '1 day' AND o.id <> 7::money::numeric"
+    " AND '2020-02-03 04:05:06+00'::timestamptz > '2019-02-03'::date"
+)
+
+
+def test_settings_of_the_database_are_no_difference(shop: Shop, connect: Connect) -> None:
+    """Whatever a database says of how text is read and printed: nothing differs.
+
+    To a role that can create nothing to be printed the same goes for strings and quotes.
+    """
+    shop.declare("m", LITERALS, more=r""" checks=(expression("c", r"id::text ~ '^\d+$'"),)""")
+    shop.declare("v", "SELECT m.id FROM public.m AS m WHERE 'a\\' < 'b'", mart=False)
+    installed = [shop("db", "revision", "-m", "second"), shop("db", "upgrade"), shop("refresh")]
+    connection = connect(shop.url)
+    database, role = connection.info.dbname, f"{connection.info.dbname}_reader"
+    connection.execute(
+        f"CREATE ROLE {role} LOGIN; REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC;"
+        f" GRANT USAGE ON SCHEMA ledgerviews TO {role};"
+        f" GRANT SELECT ON ALL TABLES IN SCHEMA ledgerviews TO {role}".encode()
+    )
+    reader = shop.url.replace("//postgres@", f"//{role}@", 1)
+    found = []
+    for name, value in SETTINGS.items():
+        connection.execute(f"ALTER DATABASE {database} SET {name} = '{value}'".encode())
+        found += [(name, words, shop(*words.split())) for words in ("diff", "status", "db check", "verify")]
+        if name in READ_ALIKE:
+            found.append((name, "reader", shop("diff", url=reader)))
+        connection.execute(f"ALTER DATABASE {database} RESET {name}".encode())
+    connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
+
+    assert [done.returncode for done in installed] == [0, 0, 0], installed[0].stderr + installed[1].stderr
+    differing = [(name, words, done.stdout + done.stderr) for name, words, done in found if done.returncode]
+    assert differing == []
+
+
+def test_a_revision_means_the_same_in_a_database_of_old_strings(shop: Shop, connect: Connect) -> None:
+    """With backslashes read as escapes: what is written and installed there is no difference elsewhere."""
+    connection = connect(shop.url)
+    off = f"ALTER DATABASE {connection.info.dbname} SET standard_conforming_strings = off"
+    connection.execute(off.encode())
+    shop.declare("m", LITERALS)
+    connect(shop.url).execute("INSERT INTO public.orders VALUES (1)")
+    there = [shop("db", "revision", "-m", "second"), shop("db", "upgrade"), shop("refresh"), shop("diff")]
+    connection.execute(f"ALTER DATABASE {connection.info.dbname} RESET ALL".encode())
+    elsewhere = shop("diff")
+
+    for done in (*there, elsewhere):
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert connection.execute("SELECT count(*) FROM public.m").fetchone() == (1,)
 
 
 @pytest.mark.parametrize("check", ["", " ", "-- nothing"])
