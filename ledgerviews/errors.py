@@ -113,6 +113,18 @@ class DriftError(LedgerviewsError):
     exit_code = EXIT_DRIFT
 
 
+class EngineRowError(DriftError):
+    """The row that says which version the engine has is gone."""
+
+    def __init__(self, *, shown: int) -> None:
+        """Tell what puts it back: the version that the engine's tables and functions show."""
+        super().__init__(
+            "The row of the table ledgerviews.engine is gone, which says the engine's version.",
+            hint=f"Put it back: INSERT INTO ledgerviews.engine (version) VALUES ({shown}); which is the version"
+            " that its tables and functions show. What else was set in it, as keep_runs, is then the default.",
+        )
+
+
 class LockedError(LedgerviewsError):
     """Somebody else holds a lock that is needed."""
 

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from ledgerviews import db
 from ledgerviews.config import Settings
-from ledgerviews.errors import LedgerviewsError
+from ledgerviews.errors import EngineRowError, LedgerviewsError
 from ledgerviews.queries import query
 
 from .mistakes import unrun_check
@@ -97,8 +97,10 @@ def installed_version(operations: Operations) -> int:
     if not cursor.fetchone()[0]:
         return 0
     cursor.execute(query("engine_version"))
-    row = cursor.fetchone()
-    return int(row[0]) if row else 0
+    ((version, shown),) = cursor.fetchall()
+    if version is None:
+        raise EngineRowError(shown=shown)
+    return int(version)
 
 
 _HISTORY = """\

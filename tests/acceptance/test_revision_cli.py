@@ -263,6 +263,47 @@ def test_a_definition_that_is_not_closed_is_told_in_a_line(shop: Shop) -> None:
     assert f"ledgerviews: {said}; nothing was written.\n" in writing.stderr
 
 
+DAILY = """
+from ledgerviews.catalog import Source
+SOURCES = [
+    Source(
+        name="orders", description="Orders.", columns={"id": "integer", "made": "timestamptz"}, day="made",
+        day_rows=("ledgerviews.in_days(orders.made, lo, hi)",),
+    ),
+]
+"""
+
+
+def test_a_check_leaves_with_one_code_whatever_is_in_the_way(shop: Shop, connect: Connect) -> None:
+    """4 from `db check`: a check, a day that is no date, columns that differ; 2 from what is to write."""
+    connect(shop.url).execute("ALTER TABLE public.orders ADD COLUMN made timestamptz")
+    (shop.folder / "shop/models/sources.py").write_text(DAILY, encoding="utf-8")
+    found = []
+    for more, sql in (
+        (' checks=(expression("few", "nosuch > 0"),)', "SELECT o.id FROM public.orders AS o"),
+        (' day="id"', "SELECT o.id FROM public.orders AS o"),
+        ("", "SELECT o.id, 1 AS more FROM public.orders AS o"),
+    ):
+        shop.declare("m", sql, more=more)
+        found.append((shop("db", "check"), shop("db", "revision", "-m", "x")))
+
+    for checking, writing in found:
+        assert (checking.returncode, writing.returncode) == (4, 2), checking.stderr + writing.stderr
+    assert "The day of model m is its column id, which is of type integer.\n" in found[1][0].stderr
+
+
+def test_without_a_mart_nothing_is_said_to_be_equal(shop: Shop) -> None:
+    """`refresh` and `verify` say that there is nothing to refresh, and nothing to compare."""
+    shop.declare("m", "SELECT o.id FROM public.orders AS o", mart=False)
+    installed = [shop("db", "revision", "-m", "second"), shop("db", "upgrade")]
+
+    refreshed, verified = shop("refresh"), shop("verify")
+
+    assert [one.returncode for one in (*installed, refreshed, verified)] == [0, 0, 0, 0]
+    assert refreshed.stdout.startswith("There is no materialized view, so nothing was refreshed (run 1)")
+    assert verified.stdout.startswith("There is no materialized view, so nothing was compared (run 2)")
+
+
 def test_a_check_is_tried_as_the_engine_runs_it(shop: Shop, connect: Connect) -> None:
     """System columns, a comment at its end, a subquery, another model of the same revision: each is taken."""
     sound = ("m.ctid IS NOT NULL -- always", "id IN (SELECT o.id FROM public.orders AS o)", "NOT m IS NULL")
