@@ -78,6 +78,19 @@ def test_a_narrow_terminal_tells_where_the_failure_stands(installed_url: str, ru
     assert "What went wrong" not in wide + well
 
 
+def test_a_mistyped_name_is_not_the_last_run(installed_url: str, run_cli: pg.RunCli) -> None:
+    """`status` goes on showing the run before it, which tells how the marts are; `runs` lists both."""
+    run_cli("refresh", url=installed_url)
+    mistyped = run_cli("refresh", "nope", url=installed_url)
+
+    found = run_cli("status", url=installed_url)
+    listed = run_cli("runs", url=installed_url)
+
+    assert mistyped.returncode == 2
+    assert "\nLast run: 1, succeeded, begun " in found.stdout
+    assert "nope is no published materialized view" in listed.stdout
+
+
 FORGED = "\x1b[2J\nledgerviews: all fine\r\x07"
 SHOWN = r"\x1b[2J\nledgerviews: all fine\r\x07"
 
