@@ -13,6 +13,7 @@ from unicodedata import category
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+_ENGINE_ROW = "INSERT INTO ledgerviews.engine (version) VALUES ({})"
 _FORGED = re.compile(r"\n(?!  )")
 
 EXIT_OK = 0
@@ -120,8 +121,8 @@ class EngineRowError(DriftError):
         """Tell what puts it back: the version that the engine's tables and functions show."""
         super().__init__(
             "The row of the table ledgerviews.engine is gone, which says the engine's version.",
-            hint=f"Put it back: INSERT INTO ledgerviews.engine (version) VALUES ({shown}); which is the version"
-            " that its tables and functions show. What else was set in it, as keep_runs, is then the default.",
+            hint=f"Put it back: {_ENGINE_ROW.format(shown)}; which is what its tables and functions"
+            " show. What else was set in it, as keep_runs, is then the default.",
         )
 
 
@@ -209,7 +210,7 @@ def _value(value: object) -> str:
 
 
 def visible(text: str, *, keep: str = "") -> str:
-    """Text that others wrote, each character that a terminal obeys as Python escapes it: \\n, \\x1b.
+    """Text that others wrote, each character that a terminal obeys as Python escapes it.
 
     Whoever writes rows could else forge lines of ours. What is in ``keep`` stays.
     """
@@ -219,7 +220,7 @@ def visible(text: str, *, keep: str = "") -> str:
 
 
 def told(text: str) -> str:
-    """A message with others' words in it: of lines of its own each but the first is indented by two blanks."""
+    """A message with others' words in it; its own lines after the first are indented by two blanks."""
     return _FORGED.sub(r"\\n", visible(text, keep="\n"))
 
 

@@ -13,7 +13,7 @@ LEFT JOIN pg_catalog.pg_stat_activity AS a
 ORDER BY
     (r.state = 'running' AND a.pid IS NOT NULL) DESC,
     r.state IN ('waiting', 'locked')
-    -- As the engine says it; what it begins to refresh has a failed_relation.
+    -- As the engine says it, which has a failed_relation of what it begins to refresh.
     OR (
         r.state = 'failed' AND r.failed_relation IS NULL
         AND pg_catalog.strpos(COALESCE(r.error, ''), ' is no published materialized view') > 0

@@ -82,9 +82,9 @@ def _stateless(connection: psycopg.Connection, version: int) -> DriftError | Non
     return DriftError(
         f"No entry in ledgerviews.relation_state is left of {relations}: no refresh and no verification would"
         " look at it.",
-        hint="Put it back: INSERT INTO ledgerviews.relation_state (schema_name, relation_name) SELECT schema_name,"
-        " relation_name FROM ledgerviews.relation WHERE kind = 'materialized view' ON CONFLICT DO NOTHING; the"
-        " next refresh recomputes what is put back as a whole.",
+        hint="Put it back: INSERT INTO ledgerviews.relation_state (schema_name, relation_name)"
+        " SELECT schema_name, relation_name FROM ledgerviews.relation WHERE kind = 'materialized view'"
+        " ON CONFLICT DO NOTHING; the next refresh recomputes what is put back as a whole.",
     )
 
 

@@ -145,14 +145,13 @@ def run(operations: Operations, script: str) -> None:
         return
     # The driver's own cursor: SQLAlchemy would read :name and %% in the text.
     cursor = _cursor(operations)
-    with command_errors(operations):
-        with alike(cursor, "search_path"):
-            try:
-                cursor.execute(remember_history(operations) + _GUARD + script)
-            except psycopg.Error as exc:
-                if error := unrun_check(exc):
-                    raise error from exc
-                raise
+    with command_errors(operations), alike(cursor, "search_path"):
+        try:
+            cursor.execute(remember_history(operations) + _GUARD + script)
+        except psycopg.Error as exc:
+            if error := unrun_check(exc):
+                raise error from exc
+            raise
 
 
 @contextmanager

@@ -28,13 +28,13 @@ def sqlstate(exc: Exception) -> str | None:
 
 
 def message(exc: Any, *, behind: str = "") -> str:
-    """What PostgreSQL says, in one line, without what we put ``behind`` the text that it repeats the end of."""
+    """What PostgreSQL says, in one line, without what we put ``behind`` the text that it repeats."""
     told = str(getattr(getattr(exc, "diag", None), "message_primary", None) or exc)
     return in_one_line(told, behind=behind)
 
 
 def in_one_line(told: str, *, behind: str = "") -> str:
-    """A message in one line, without what we put ``behind`` the text that it repeats the end of."""
+    """A message in one line, without what we put ``behind`` the text that it repeats."""
     if behind:
         # Quotes stand around the text, of whatever kind the language of messages has.
         told = re.sub(rf"{re.escape(behind)}(?=\W{{1,3}}$)", "", told)

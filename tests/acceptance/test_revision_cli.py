@@ -137,8 +137,12 @@ def test_a_mistake_in_a_declaration_is_told_with_its_line(shop: Shop, line: str,
             "LINE 1: m.id + 1\n--           ^",
         ),
         ("id <", "syntax error at end of input\n", "LINE 1: id <\n--               ^"),
-        ("id < 1 /*", 'unterminated /* comment at or near "/*"\n', "LINE 1: id < 1 /*\n--                  ^"),
-        ("id < 'x", "unterminated quoted string at or near \"'x\"\n", "LINE 1: id < 'x\n--                ^"),
+        (
+            "id < 1 /*",
+            'unterminated /* comment at or near "/*"\n',
+            "LINE 1: id < 1 /*\n--                  ^",
+        ),
+        ("id < 'x", 'unterminated quoted string at or near "\'x"\n', "LINE 1: id < 'x\n--                ^"),
         (
             "id > 0) OR (true",
             "it closes a bracket that it does not open\n",
@@ -184,8 +188,9 @@ SETTINGS = {
     "lc_time": "C",
 }
 LITERALS = (
-    r"SELECT o.id FROM public.orders AS o WHERE o.id::text ~ '^\d+$' AND o.id <> '0.30000000000000004'::float8"
-    r" AND '\x5c27'::bytea <> 'a\\b' AND '1 day 2:00:00'::interval > '1 day' AND o.id <> 7::money::numeric"
+    r"SELECT o.id FROM public.orders AS o WHERE o.id::text ~ '^\d+$'"
+    r" AND o.id <> '0.30000000000000004'::float8 AND '\x5c27'::bytea <> 'a\\b'"
+    r" AND '1 day 2:00:00'::interval > '1 day' AND o.id <> 7::money::numeric"
     " AND '2020-02-03 04:05:06+00'::timestamptz > '2019-02-03'::date"
 )
 
@@ -254,11 +259,11 @@ def test_a_check_without_an_expression_is_refused(shop: Shop, check: str) -> Non
 def test_a_definition_that_is_not_closed_is_told_in_a_line(shop: Shop) -> None:
     """PostgreSQL's words, with the user's text only, in one line, by `diff`, `status` and `db revision`."""
     shop.declare("m", "SELECT o.id FROM public.orders AS o WHERE o.id = 'x")
-    said = "m cannot be created: unterminated quoted string at or near \"'x\""
+    said = 'm cannot be created: unterminated quoted string at or near "\'x"'
 
     differing, standing, writing = shop("diff"), shop("status"), shop("db", "revision", "-m", "x")
 
-    assert "--   cannot be created now: unterminated quoted string at or near \"'x\"\n" in differing.stdout
+    assert '--   cannot be created now: unterminated quoted string at or near "\'x"\n' in differing.stdout
     assert f"\nFirst: {said}. Mend it in m.sql.\n" in f"\n{standing.stderr}"
     assert f"ledgerviews: {said}; nothing was written.\n" in writing.stderr
 

@@ -98,7 +98,7 @@ SHOWN = r"\x1b[2J\nledgerviews: all fine\r\x07"
 def test_what_stands_in_rows_is_shown_without_being_obeyed(
     installed_url: str, connect: Connect, run_cli: pg.RunCli
 ) -> None:
-    """Whoever writes rows forges no line and moves no cursor, in errors, in the log, in `verify`; JSON has them."""
+    """Whoever writes rows forges no line of an error, the log or `verify`; JSON has what they wrote."""
     connection = connect(installed_url)
     demo.reference_rows(connection)
     assert run_cli("refresh", url=installed_url).returncode == 0
@@ -107,7 +107,7 @@ def test_what_stands_in_rows_is_shown_without_being_obeyed(
         " (schema_name, relation_name, check_name, kind, columns, expression, severity)"
         " VALUES ('public', 'mart_suggestions_daily', 'known', 'expression', '{}',"
         " 'mode IN (''auto'', ''model'', ''heuristic'')', 'error');"
-        " UPDATE ledgerviews.relation_state SET rebuild = 'a test' WHERE relation_name = 'mart_suggestions_daily'"
+        " UPDATE ledgerviews.relation_state SET rebuild = 'a test'"
     )
     connection.execute(
         "UPDATE public.suggestion_events SET mode = %s WHERE id = (SELECT min(id::text) FROM"

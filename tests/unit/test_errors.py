@@ -169,7 +169,7 @@ def test_a_source_is_found_with_and_without_its_schema() -> None:
     ],
 )
 def test_an_error_obeys_nothing_that_it_repeats(text: str, shown: str) -> None:
-    """In its message and its hint; its own lines, which are indented, stay, and letters and blanks of any kind."""
+    """In its message and its hint; its own indented lines stay, and letters and blanks of any kind."""
     error = LedgerviewsError(text, hint=text)
 
     assert str(error) == f"{shown}\n  {shown}"

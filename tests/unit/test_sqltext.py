@@ -279,7 +279,7 @@ def test_a_place_in_what_was_moved_is_found_in_what_was_written(sql: str, positi
         ("id > 0) OR (true", 6),
         ("(a) AND f(b) > 0)", 16),
         ("a = ')' AND (b /* ) */ > 0) -- )", None),
-        ('"a)" > E\'\\\')\' AND $x$)$x$ <> \'\'', None),
+        ("\"a)\" > E'\\')' AND $x$)$x$ <> ''", None),
         ("(a", None),
     ],
 )
