@@ -5,11 +5,16 @@ The exit codes are one table for every command; ``docs/operations.md`` shows it 
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, ClassVar
+from unicodedata import category
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+_ENGINE_ROW = "INSERT INTO ledgerviews.engine (version) VALUES ({})"
+_FORGED = re.compile(r"\n(?!  )")
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -32,7 +37,7 @@ class LedgerviewsError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return "\n  ".join([self.message, *self.lines(), *([self.hint] if self.hint else [])])
+        return told("\n  ".join([self.message, *self.lines(), *([self.hint] if self.hint else [])]))
 
     def lines(self) -> list[str]:
         """What stands between the message and the hint."""
@@ -107,6 +112,18 @@ class DriftError(LedgerviewsError):
     """The database is not at the state that this package knows."""
 
     exit_code = EXIT_DRIFT
+
+
+class EngineRowError(DriftError):
+    """The row that says which version the engine has is gone."""
+
+    def __init__(self, *, shown: int) -> None:
+        """Tell what puts it back: the version that the engine's tables and functions show."""
+        super().__init__(
+            "The row of the table ledgerviews.engine is gone, which says the engine's version.",
+            hint=f"Put it back: {_ENGINE_ROW.format(shown)}; which is what its tables and functions"
+            " show. What else was set in it, as keep_runs, is then the default.",
+        )
 
 
 class LockedError(LedgerviewsError):
@@ -185,11 +202,32 @@ def _of(sample: Sequence[object], count: int) -> str:
 
 def row_in_words(row: dict[str, Any]) -> str:
     """A row for people: each column with its value."""
-    return ", ".join(f"{column}={_value(value)}" for column, value in row.items())
+    return ", ".join(f"{visible(column)}={_value(value)}" for column, value in row.items())
 
 
 def _value(value: object) -> str:
-    return "NULL" if value is None else str(value)
+    return "NULL" if value is None else visible(str(value))
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    """Text that others wrote, each character that a terminal obeys as Python escapes it.
+
+    Whoever writes rows could else forge lines of ours. What is in ``keep`` stays.
+    """
+    if text.isprintable():
+        return text
+    return "".join(_shown(character) if character not in keep else character for character in text)
+
+
+def told(text: str) -> str:
+    """A message with others' words in it; its own lines after the first are indented by two blanks."""
+    return _FORGED.sub(r"\\n", visible(text, keep="\n"))
+
+
+def _shown(character: str) -> str:
+    # A blank of another width is shown as it is: it moves nothing.
+    harmless = character.isprintable() or category(character) == "Zs"
+    return character if harmless else character.encode("unicode_escape").decode("ascii")
 
 
 def _differences(sample: Sequence[dict[str, Any]], key: Sequence[str]) -> Iterator[str]:
@@ -197,7 +235,7 @@ def _differences(sample: Sequence[dict[str, Any]], key: Sequence[str]) -> Iterat
     found: dict[tuple[str, ...], dict[str, dict[str, Any]]] = defaultdict(dict)
     for number, one in enumerate(sample):
         for state, row in one.items():
-            name = tuple(f"{column}={_value(row.get(column))}" for column in key) or (str(number),)
+            name = tuple(f"{visible(column)}={_value(row.get(column))}" for column in key) or (str(number),)
             found[name][state] = row
     for name, states in found.items():
         if len(states) == 1:
@@ -207,7 +245,7 @@ def _differences(sample: Sequence[dict[str, Any]], key: Sequence[str]) -> Iterat
         else:
             wrong, right = states["wrong"], states["missing"]
             figures = [
-                f"{column} is {_value(wrong.get(column))}, must be {_value(value)}"
+                f"{visible(column)} is {_value(wrong.get(column))}, must be {_value(value)}"
                 for column, value in right.items()
                 if wrong.get(column) != value
             ]

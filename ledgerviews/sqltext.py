@@ -136,6 +136,22 @@ def identifiers(sql: str) -> frozenset[str]:
     return frozenset(_folded(token.text) for token in _tokens(sql) if token.kind == "name")
 
 
+def is_blank(sql: str) -> bool:
+    """Whether nothing stands in the SQL but blanks and comments."""
+    return all(token.kind == "blank" for token in _tokens(sql))
+
+
+def unopened(sql: str) -> int | None:
+    """Where in the SQL a bracket is closed that was not opened in it, from 0; None where none is."""
+    depth = position = 0
+    for _, text in _tokens(sql):
+        depth += (text == "(") - (text == ")")
+        if depth < 0:
+            return position
+        position += len(text)
+    return None
+
+
 def statement(sql: str) -> str:
     """The text of a file that holds one statement, without the semicolon that psql wants at its end.
 

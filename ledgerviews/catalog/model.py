@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ledgerviews.errors import DeclarationError
-from ledgerviews.sqltext import statement
+from ledgerviews.sqltext import is_blank, statement
 
 from .check import Check, Severity
 from .fields import did_you_mean, require_columns, require_tuples
@@ -213,3 +213,8 @@ def _require_checks(model: Model) -> None:
             )
         if check.kind != "expression" and not check.columns:
             raise DeclarationError(f"Model {model.name}: its check {check.name} names no column.")
+        if check.kind == "expression" and is_blank(check.expression or ""):
+            raise DeclarationError(
+                f"Model {model.name}: its check {check.name} has no expression.",
+                hint="Write a condition over the model's columns, as orders >= 0, or leave the check out.",
+            )

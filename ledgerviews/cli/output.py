@@ -16,7 +16,7 @@ from unicodedata import combining, east_asian_width
 
 import click
 
-from ledgerviews.errors import LedgerviewsError
+from ledgerviews.errors import LedgerviewsError, told, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,8 +28,12 @@ _LABEL = re.compile(r" {2,}\S+ {2,}| *")
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print text for people: wrapped at words on a terminal, and as it is elsewhere."""
-    click.echo(_fitted(text, sys.stderr if err else sys.stdout), err=err)
+    """Print text for people: wrapped at words on a terminal, and as it is elsewhere.
+
+    Parts of it may be others' words: lines after the first are indented, and nothing else that a terminal
+    obeys is printed.
+    """
+    click.echo(_fitted(told(text), sys.stderr if err else sys.stdout), err=err)
 
 
 def wrapping(stream: TextIO) -> TextIO:
@@ -44,7 +48,7 @@ class _Wrapping:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        return self._stream.write(_fitted(text, self._stream))
+        return self._stream.write(_fitted(visible(text, keep="\n\t"), self._stream))
 
     def flush(self) -> None:
         self._stream.flush()
@@ -120,6 +124,7 @@ def print_table(
     Columns named in ``right`` are aligned to the right. On a terminal that is too narrow the columns named in
     ``optional`` are left out, first one first; then the others are broken between words.
     """
+    rows = [[visible(cell) for cell in row] for row in rows]
     widths = {
         column: max([_width(column), *(_width(row[number]) for row in rows)])
         for number, column in enumerate(columns)
@@ -184,7 +189,7 @@ def _width(text: str) -> int:
 def progress(waiting: str) -> Iterator[Callable[[str], None]]:
     """Give a function that shows a line on stderr; a terminal gets a spinner with the time as well."""
     if not sys.stderr.isatty():
-        yield lambda line: click.echo(line, err=True)
+        yield lambda line: click.echo(visible(line), err=True)
         return
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
@@ -200,8 +205,9 @@ def progress(waiting: str) -> Iterator[Callable[[str], None]]:
         task = bar.add_task(waiting)
 
         def show(line: str) -> None:
-            console.print(line, markup=False, highlight=False)
-            bar.update(task, description=line)
+            shown = visible(line)
+            console.print(shown, markup=False, highlight=False)
+            bar.update(task, description=shown)
 
         yield show
 

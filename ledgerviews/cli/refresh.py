@@ -88,6 +88,9 @@ def refresh(  # noqa: PLR0913 (the command's options)
     if as_json:
         output.print_json("refresh", asdict(result))
         return
+    if not result.relations:
+        output.say(f"There is no materialized view, so nothing was refreshed (run {result.run_id}).")
+        return
     print_relations(result.relations)
     schemas = ", ".join(sorted({relation.schema for relation in result.relations}))
     output.say(f"Run {result.run_id} {result.state} in {result.seconds:.2f} s (schema {schemas}).")

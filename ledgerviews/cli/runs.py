@@ -119,8 +119,9 @@ def _print_one(run: RunResult) -> None:
             for relation in run.relations:
                 output.say(f"{relation.schema}.{relation.name}: {relation.reason or '-'}")
     for check in run.checks:
+        click.echo("")
         output.say(
-            f"\n{check.schema}.{check.relation}, check {check.check} ({check.severity}): "
+            f"{check.schema}.{check.relation}, check {check.check} ({check.severity}): "
             f"{check.failed_rows:,} row{' fails' if check.failed_rows == 1 else 's fail'}"
             f"{f', the first {len(check.sample)}:' if len(check.sample) < check.failed_rows else ':'}"
         )

@@ -53,5 +53,8 @@ def verify(
         output.print_json("verify", {"rows": rows, **asdict(result)})
         return
     total = len(result.relations)
+    if not total:
+        output.say(f"There is no materialized view, so nothing was compared (run {result.run_id}).")
+        return
     counted = f"{output.rows(rows)} of {total} relation{'' if total == 1 else 's'}"
     output.say(f"{counted} compared, all equal (run {result.run_id}, {result.seconds:.2f} s).")

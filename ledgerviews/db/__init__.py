@@ -3,6 +3,7 @@
 from .connecting import (
     CONNECT_TIMEOUT_S,
     END_IF_IDLE,
+    READ_ALIKE,
     asking,
     connect,
     conninfo,
@@ -10,6 +11,7 @@ from .connecting import (
     look_only,
     looking,
     missing_schema,
+    read_alike,
     set_timeouts,
 )
 from .rights import Task
@@ -19,6 +21,7 @@ __all__ = [
     "CONNECT_TIMEOUT_S",
     "END_IF_IDLE",
     "Task",
+    "READ_ALIKE",
     "asking",
     "connect",
     "conninfo",
@@ -27,6 +30,7 @@ __all__ = [
     "look_only",
     "looking",
     "missing_schema",
+    "read_alike",
     "session_in_words",
     "set_timeouts",
     "translate",

@@ -32,6 +32,16 @@ LOOK_LOCK_TIMEOUT_MS = 5_000
 END_IF_IDLE = "SET LOCAL idle_in_transaction_session_timeout = '30s'"
 """For a transaction that no client leaves idle: a server may learn hours later that one is gone."""
 
+READ_ALIKE = {
+    "standard_conforming_strings": "on",
+    "backslash_quote": "safe_encoding",
+    "quote_all_identifiers": "off",
+}
+"""What declared SQL means, and how it is printed, must not depend on: as PostgreSQL has them by default.
+
+Time zone, styles of dates and intervals and the like stay as they are, since rows are computed under them.
+"""
+
 _SCHEME = re.compile(r"^postgres(?:ql)?(?:\+[a-z0-9_]+)?://", re.IGNORECASE)
 # libpq takes a URL apart at the first @ or /, so a password in which they stand as they are would end up
 # in part as a host, a port or a database name, and be shown as one.
@@ -120,13 +130,20 @@ def connect(
         except (psycopg.ProgrammingError, UnicodeError, ValueError) as exc:
             raise UsageError(f"The connection's settings cannot be used: {exc}") from None
         # The driver reads times in ISO only, and a database or role may have another default.
-        connection.execute("SET datestyle = 'ISO'")
+        connection.execute(f"SET datestyle = 'ISO'; {read_alike(local=False)}")
         connection.autocommit = autocommit
     if connection.info.server_version < MINIMUM_SERVER:
         version = connection.info.server_version
         connection.close()
         raise UsageError(f"The server is PostgreSQL {version // 10000}; ledgerviews needs 15 or later.")
     return connection
+
+
+def read_alike(*, local: bool) -> str:
+    """The statement that makes READ_ALIKE so, for the session or for the transaction."""
+    until = "true" if local else "false"
+    settings = (f"pg_catalog.set_config('{name}', '{value}', {until})" for name, value in READ_ALIKE.items())
+    return f"SELECT {', '.join(settings)}"
 
 
 def _refuse_misplaced(given: Mapping[str, Any]) -> None:

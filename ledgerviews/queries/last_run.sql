@@ -1,4 +1,4 @@
--- The run that is going on, else the latest that was not kept out by another.
+-- The run that is going on, else the latest that was not kept out by another, nor called with a name that is none.
 SELECT
     r.run_id,
     r.state,
@@ -12,6 +12,11 @@ LEFT JOIN pg_catalog.pg_stat_activity AS a
         AND (r.backend_started_at IS NULL OR a.backend_start IS NULL OR r.backend_started_at = a.backend_start)
 ORDER BY
     (r.state = 'running' AND a.pid IS NOT NULL) DESC,
-    r.state IN ('waiting', 'locked'),
+    r.state IN ('waiting', 'locked')
+    -- As the engine says it, which has a failed_relation of what it begins to refresh.
+    OR (
+        r.state = 'failed' AND r.failed_relation IS NULL
+        AND pg_catalog.strpos(COALESCE(r.error, ''), ' is no published materialized view') > 0
+    ),
     r.run_id DESC
 LIMIT 1;

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ledgerviews import revisions
 from ledgerviews.config import ENGINE_VERSION
-from ledgerviews.errors import DriftError
+from ledgerviews.errors import DriftError, EngineRowError
 from ledgerviews.queries import query
 
 if TYPE_CHECKING:
@@ -14,13 +14,17 @@ if TYPE_CHECKING:
 
     from ledgerviews.config import Settings
 
+INCREMENTAL_ENGINE = 2
 RELEASING_ENGINE = 3
 CREATE_AGAIN = "`ledgerviews db revision -m TEXT` writes the revision that creates it again."
 
 
 def engine_version(connection: psycopg.Connection) -> int:
-    """The version of the installed engine."""
-    return int(connection.execute(query("engine_version")).fetchall()[0][0])
+    """The version of the installed engine; EngineRowError where that is gone."""
+    ((version, shown),) = connection.execute(query("engine_version")).fetchall()
+    if version is None:
+        raise EngineRowError(shown=shown)
+    return int(version)
 
 
 def require_current(connection: psycopg.Connection, settings: Settings) -> None:
@@ -51,6 +55,7 @@ def drift(connection: psycopg.Connection, settings: Settings) -> DriftError | No
         _released(connection, version)
         or _revision(connection, settings, version_table=version_table)
         or _engine(database, version)
+        or _stateless(connection, version)
     )
 
 
@@ -62,6 +67,22 @@ def _engine(database: str, version: int) -> DriftError | None:
         f"The engine in database {database!r} is version {version}; this package calls version "
         f"{ENGINE_VERSION}.",
         hint=f"Write a revision with op.ledgerviews_engine(version={ENGINE_VERSION}), and upgrade.",
+    )
+
+
+def _stateless(connection: psycopg.Connection, version: int) -> DriftError | None:
+    """What is registered without a state, so that the engine's refreshes pass it over."""
+    if version < INCREMENTAL_ENGINE:
+        return None
+    ((relations,),) = connection.execute(query("stateless")).fetchall()
+    if relations is None:
+        return None
+    return DriftError(
+        f"No entry in ledgerviews.relation_state is left of {relations}: no refresh and no verification would"
+        " look at it.",
+        hint="Put it back: INSERT INTO ledgerviews.relation_state (schema_name, relation_name)"
+        " SELECT schema_name, relation_name FROM ledgerviews.relation WHERE kind = 'materialized view'"
+        " ON CONFLICT DO NOTHING; the next refresh recomputes what is put back as a whole.",
     )
 
 

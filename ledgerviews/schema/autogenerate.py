@@ -17,7 +17,7 @@ from alembic.util import CommandError
 
 from ledgerviews import db
 from ledgerviews.config import ENGINE_VERSION
-from ledgerviews.errors import LedgerviewsError
+from ledgerviews.errors import DeclarationError, LedgerviewsError, UnwritableError
 from ledgerviews.queries import query
 from ledgerviews.sqltext import MODEL_SCHEMA
 
@@ -253,6 +253,12 @@ def _command_errors(autogen_context: AutogenContext) -> Iterator[None]:
     """Whatever goes wrong is a line of Alembic's, not a traceback."""
     try:
         yield
+    except DeclarationError as exc:
+        told: DeclarationError = exc
+        if not writing(autogen_context.migration_context):
+            # What is declared is not what stands, and `check` says so by its code, whatever is in the way.
+            told = UnwritableError(exc.message, hint=exc.hint, shown=exc.shown)
+        raise CommandError(str(told)) from told
     except LedgerviewsError as exc:
         raise CommandError(str(exc)) from exc
     except psycopg.Error as exc:

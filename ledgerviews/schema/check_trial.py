@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from ledgerviews.errors import DeclarationError
 from ledgerviews.queries import query
-from ledgerviews.sqltext import statement
+from ledgerviews.sqltext import statement, unopened
 
-from .sql_errors import SYNTAX, is_about_the_text, message, position, sqlstate
+from .sql_errors import ENDS_EARLY, SYNTAX, is_about_the_text, message, position, sqlstate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -43,12 +43,15 @@ def _tried(
     run: Run, expression: str, *, rows: str, view: str, awaits: Callable[[str], bool]
 ) -> dict[str, Any]:
     # The bracket stands on a line of its own, because an expression may end in a comment.
-    begin = f"CREATE TEMPORARY VIEW {view} AS\nSELECT m.* FROM {rows} AS m WHERE NOT ("
+    begin, end = f"CREATE TEMPORARY VIEW {view} AS\nSELECT m.* FROM {rows} AS m WHERE NOT (", "\n)"
     run("SAVEPOINT ledgerviews_check", None)
     try:
         # One that holds another statement is not sent: the driver would have that run, too.
         statement(expression)
-        run(f"{begin}{expression}\n)", None)
+        if (closed := unopened(expression)) is not None:
+            # It would close ours, and what follows would stand beside NOT (…): another condition.
+            return {"error": "it closes a bracket that it does not open", "sqlstate": SYNTAX, "at": closed}
+        run(f"{begin}{expression}{end}", None)
     except DeclarationError:
         return {"error": "it holds more than one statement", "sqlstate": SYNTAX}
     except Exception as exc:
@@ -56,9 +59,12 @@ def _tried(
             raise
         found, state = position(exc), sqlstate(exc)
         at = None if found is None else min(max(found - len(begin), 0), len(expression))
+        if state == SYNTAX and at == len(expression):
+            # What PostgreSQL points at is our bracket.
+            return {"error": ENDS_EARLY, "sqlstate": state, "at": at}
         if state != SYNTAX and awaits(expression):
             return {}
-        words = message(exc)
+        words = message(exc, behind=end)
         if state == _OTHER_TYPE:
             run("ROLLBACK TO SAVEPOINT ledgerviews_check", None)
             words = _no_condition(run, expression, rows=rows, view=view) or words

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from alembic.util import CommandError
 
+from ledgerviews import db
 from ledgerviews.catalog import Catalog, load
 from ledgerviews.config import Settings
 from ledgerviews.errors import DeclarationError, DriftError, LedgerviewsError, UnreadableError
@@ -134,6 +135,8 @@ def compared(run: Run, wanted: Declared, *, history: str | None = None) -> Compa
     """
     run("SAVEPOINT ledgerviews_look", None)
     try:
+        # The connection may be another env.py's, of a database or role with defaults of its own.
+        run(db.read_alike(local=True), None)
         here = conditions(run)
         if here.engine >= NEEDED_ENGINE and (tables := run(query("released"), None)[0][0]):
             raise DriftError(

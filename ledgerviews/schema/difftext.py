@@ -218,7 +218,7 @@ def _checks(before: Spec, after: Spec) -> Iterator[str]:
     yield from (f"-- check {name} is declared no longer" for name in old if name not in new)
     for name, check in new.items():
         if old.get(name) != check:
-            what = check.get("expression") or f"{check['kind']} {', '.join(check['columns'])}"
+            what = check.get("expression") or f"{check['kind']} {', '.join(check.get('columns', ()))}"
             yield f"-- check {name}: {what}"
 
 

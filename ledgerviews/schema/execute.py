@@ -11,7 +11,7 @@ from psycopg import sql
 
 from ledgerviews import db
 from ledgerviews.config import Settings
-from ledgerviews.errors import LedgerviewsError
+from ledgerviews.errors import EngineRowError, LedgerviewsError
 from ledgerviews.queries import query
 
 from .mistakes import unrun_check
@@ -97,8 +97,10 @@ def installed_version(operations: Operations) -> int:
     if not cursor.fetchone()[0]:
         return 0
     cursor.execute(query("engine_version"))
-    row = cursor.fetchone()
-    return int(row[0]) if row else 0
+    ((version, shown),) = cursor.fetchall()
+    if version is None:
+        raise EngineRowError(shown=shown)
+    return int(version)
 
 
 _HISTORY = """\
@@ -143,16 +145,28 @@ def run(operations: Operations, script: str) -> None:
         return
     # The driver's own cursor: SQLAlchemy would read :name and %% in the text.
     cursor = _cursor(operations)
-    with command_errors(operations):
-        cursor.execute("SELECT pg_catalog.current_setting('search_path')")
-        ((path,),) = cursor.fetchall()
+    with command_errors(operations), alike(cursor, "search_path"):
         try:
             cursor.execute(remember_history(operations) + _GUARD + script)
         except psycopg.Error as exc:
             if error := unrun_check(exc):
                 raise error from exc
             raise
-        cursor.execute("SELECT pg_catalog.set_config('search_path', %s, true)", [path])
+
+
+@contextmanager
+def alike(cursor: Any, *more: str) -> Iterator[None]:
+    """Have SQL mean the same whatever the session's settings are; they, and ``more``, are put back after it.
+
+    A statement by itself: a text is read under the settings that are there when it is sent.
+    """
+    names = [*db.READ_ALIKE, *more]
+    cursor.execute(f"SELECT {', '.join(['pg_catalog.current_setting(%s)'] * len(names))}", names)
+    (were,) = cursor.fetchall()
+    cursor.execute(db.read_alike(local=True))
+    yield
+    values = [part for pair in zip(names, were, strict=True) for part in pair]
+    cursor.execute(f"SELECT {', '.join(['pg_catalog.set_config(%s, %s, true)'] * len(names))}", values)
 
 
 def _cursor(operations: Operations) -> Any:

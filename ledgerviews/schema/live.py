@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ledgerviews.errors import EngineRowError
 from ledgerviews.queries import query
 
 from .keys import SOURCE, Spec, located
@@ -173,8 +174,10 @@ class Conditions(NamedTuple):
 def conditions(run: Run) -> Conditions:
     """Ask the database what can be done."""
     ((may, path, schemas, engine),) = run(query("may_compare"), None)
-    version = int(run(query("engine_version"), None)[0][0]) if engine else 0
-    return Conditions(bool(may), path, tuple(json.loads(schemas)), version)
+    version, shown = run(query("engine_version"), None)[0] if engine else (0, 0)
+    if version is None:
+        raise EngineRowError(shown=shown)
+    return Conditions(bool(may), path, tuple(json.loads(schemas)), int(version))
 
 
 def read(
@@ -190,7 +193,6 @@ def read(
         history: the version table of the revisions that ask, where that is known.
     """
     run("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)", None)
-    run("SELECT pg_catalog.set_config('quote_all_identifiers', 'off', true)", None)
     known = found.engine >= NEEDED_ENGINE
     registered = {
         (row[0], row[1]): _registered(json.loads(row[2]))

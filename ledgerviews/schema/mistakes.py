@@ -16,10 +16,14 @@ from ledgerviews import db
 from ledgerviews.errors import DatabaseError, LedgerviewsError, UsageError
 from ledgerviews.revisions import flaw, no_python
 
+from .sql_errors import in_one_line
+
 _OURS = Path(__file__).resolve().parents[1]
 _ALEMBIC = Path(alembic.__file__).resolve().parent
 # As the engine's trigger says it.
 _CHECK = re.compile(r"(?P<what>Check .+ of [^:]+\.(?P<relation>[^:.]+)): (?P<words>.*)", re.DOTALL)
+_BEHIND = "\n)"
+"""What it puts behind the expression."""
 _MODULE = "<module>"
 _AGAIN = "Mend it, then run the command again."
 
@@ -83,7 +87,7 @@ def unrun_check(exc: psycopg.Error) -> DatabaseError | None:
         return None
     held = f", and in {file}, which holds it, too" if (file := _running()) is not None else ""
     return DatabaseError(
-        f"{found['what']} cannot be run: {found['words']}; nothing was changed.",
+        f"{found['what']} cannot be run: {in_one_line(found['words'], behind=_BEHIND)}; nothing was changed.",
         hint=f"Mend it in {found['relation']}.py{held}; or write the revision again, as long as no database"
         " is at it.",
     )

@@ -124,7 +124,7 @@ class _Maker:
             for read in reads:
                 self._made[read].shown = False
             self._errors[key] = Normal(
-                error=message(exc),
+                error=message(exc, behind="\n"),
                 sqlstate=sqlstate(exc),
                 part=self._sent[0],
                 at=self._at(key, exc),

@@ -18,7 +18,7 @@ from psycopg import sql
 from ledgerviews.errors import DatabaseError, UsageError
 
 from . import stage_sql, staging, statements, unrefreshed
-from .execute import command_errors, installed_version, offline, remember_history, settings_of
+from .execute import alike, command_errors, installed_version, offline, remember_history, settings_of
 from .incremental import ParentTable
 from .mistakes import unrun_check
 
@@ -96,7 +96,8 @@ def _run(operations: Operations, operation: ReplaceOp) -> None:
         if own and attempt > 1:
             _outwait_scrubs(raw)
         try:
-            raw.execute(sent)
+            with raw.cursor() as cursor, alike(cursor):
+                cursor.execute(sent)
         except psycopg.errors.SerializationFailure:
             # A scrub noted its work after our snapshot; in a transaction of our own nothing else is lost.
             if not own or attempt == ATTEMPTS:

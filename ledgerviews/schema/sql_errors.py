@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from .live import Run
 
 SYNTAX = "42601"
+ENDS_EARLY = "syntax error at end of input"
+"""As PostgreSQL says it of a statement that ends there."""
 _READ_ONLY = "25006"
 # Syntax and names, values, features that are not there, what depends on something else, a full nesting.
 _TEXT_IS_WRONG = frozenset({"42", "22", "0A", "2B", "54", "3F", "21"})
@@ -24,9 +27,18 @@ def sqlstate(exc: Exception) -> str | None:
     return getattr(exc, "sqlstate", None) or getattr(exc, "pgcode", None)
 
 
-def message(exc: Any) -> str:
-    """What PostgreSQL says, in its first line."""
-    return str(getattr(getattr(exc, "diag", None), "message_primary", None) or exc)
+def message(exc: Any, *, behind: str = "") -> str:
+    """What PostgreSQL says, in one line, without what we put ``behind`` the text that it repeats."""
+    told = str(getattr(getattr(exc, "diag", None), "message_primary", None) or exc)
+    return in_one_line(told, behind=behind)
+
+
+def in_one_line(told: str, *, behind: str = "") -> str:
+    """A message in one line, without what we put ``behind`` the text that it repeats."""
+    if behind:
+        # Quotes stand around the text, of whatever kind the language of messages has.
+        told = re.sub(rf"{re.escape(behind)}(?=\W{{1,3}}$)", "", told)
+    return " ".join(line.strip() for line in told.splitlines() if line.strip())
 
 
 def position(exc: Any) -> int | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ledgerviews import revisions
+from ledgerviews.db import READ_ALIKE
 from tests import servers as pg
 
 if TYPE_CHECKING:
@@ -135,7 +136,18 @@ def test_a_mistake_in_a_declaration_is_told_with_its_line(shop: Shop, line: str,
             "it is of type integer, and must be a condition, of type boolean",
             "LINE 1: m.id + 1\n--           ^",
         ),
-        ("id <", 'syntax error at or near ")"', "LINE 1: id <\n--               ^"),
+        ("id <", "syntax error at end of input\n", "LINE 1: id <\n--               ^"),
+        (
+            "id < 1 /*",
+            'unterminated /* comment at or near "/*"\n',
+            "LINE 1: id < 1 /*\n--                  ^",
+        ),
+        ("id < 'x", 'unterminated quoted string at or near "\'x"\n', "LINE 1: id < 'x\n--                ^"),
+        (
+            "id > 0) OR (true",
+            "it closes a bracket that it does not open\n",
+            "LINE 1: id > 0) OR (true\n--                 ^",
+        ),
         ("true); COMMIT; --", "it holds more than one statement", None),
     ],
 )
@@ -156,10 +168,145 @@ def test_a_check_that_cannot_be_run_is_told_instead_of_written(
         assert f"--   Mend it in {name}.py.\n" in differing.stdout
         assert line is None or f"--   {line}\n" in differing.stdout
         assert writing.returncode == 2
-        assert f"ledgerviews: Check few of {name} cannot be run: {said}" in writing.stderr
+        assert f"ledgerviews: Check few of {name} cannot be run: {said.rstrip()}" in writing.stderr
         assert "; nothing was written.\n" in writing.stderr
         assert f"  Mend it in {name}.py, then write the revision again.\n" in writing.stderr
     assert len(list((shop.folder / "shop/migrations/versions").glob("*.py"))) == 1
+
+
+SETTINGS = {
+    "standard_conforming_strings": "off",
+    "backslash_quote": "on",
+    "quote_all_identifiers": "on",
+    "extra_float_digits": "-5",
+    "bytea_output": "escape",
+    "intervalstyle": "sql_standard",
+    "datestyle": "German",
+    "timezone": "Asia/Tokyo",
+    "lc_monetary": "C",
+    "lc_numeric": "C",
+    "lc_time": "C",
+}
+LITERALS = (
+    r"SELECT o.id FROM public.orders AS o WHERE o.id::text ~ '^\d+$'"
+    r" AND o.id <> '0.30000000000000004'::float8 AND '\x5c27'::bytea <> 'a\\b'"
+    r" AND '1 day 2:00:00'::interval > '1 day' AND o.id <> 7::money::numeric"
+    " AND '2020-02-03 04:05:06+00'::timestamptz > '2019-02-03'::date"
+)
+
+
+def test_settings_of_the_database_are_no_difference(shop: Shop, connect: Connect) -> None:
+    """Whatever a database says of how text is read and printed: nothing differs.
+
+    To a role that can create nothing to be printed the same goes for strings and quotes.
+    """
+    shop.declare("m", LITERALS, more=r""" checks=(expression("c", r"id::text ~ '^\d+$'"),)""")
+    shop.declare("v", "SELECT m.id FROM public.m AS m WHERE 'a\\' < 'b'", mart=False)
+    installed = [shop("db", "revision", "-m", "second"), shop("db", "upgrade"), shop("refresh")]
+    connection = connect(shop.url)
+    database, role = connection.info.dbname, f"{connection.info.dbname}_reader"
+    connection.execute(
+        f"CREATE ROLE {role} LOGIN; REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC;"
+        f" GRANT USAGE ON SCHEMA ledgerviews TO {role};"
+        f" GRANT SELECT ON ALL TABLES IN SCHEMA ledgerviews TO {role}".encode()
+    )
+    reader = shop.url.replace("//postgres@", f"//{role}@", 1)
+    found = []
+    for name, value in SETTINGS.items():
+        connection.execute(f"ALTER DATABASE {database} SET {name} = '{value}'".encode())
+        found += [(name, words, shop(*words.split())) for words in ("diff", "status", "db check", "verify")]
+        if name in READ_ALIKE:
+            found.append((name, "reader", shop("diff", url=reader)))
+        connection.execute(f"ALTER DATABASE {database} RESET {name}".encode())
+    connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
+
+    assert [done.returncode for done in installed] == [0, 0, 0], installed[0].stderr + installed[1].stderr
+    differing = [(name, words, done.stdout + done.stderr) for name, words, done in found if done.returncode]
+    assert differing == []
+
+
+def test_a_revision_means_the_same_in_a_database_of_old_strings(shop: Shop, connect: Connect) -> None:
+    """With backslashes read as escapes: what is written and installed there is no difference elsewhere."""
+    connection = connect(shop.url)
+    off = f"ALTER DATABASE {connection.info.dbname} SET standard_conforming_strings = off"
+    connection.execute(off.encode())
+    shop.declare("m", LITERALS)
+    connect(shop.url).execute("INSERT INTO public.orders VALUES (1)")
+    there = [shop("db", "revision", "-m", "second"), shop("db", "upgrade"), shop("refresh"), shop("diff")]
+    connection.execute(f"ALTER DATABASE {connection.info.dbname} RESET ALL".encode())
+    elsewhere = shop("diff")
+
+    for done in (*there, elsewhere):
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert connection.execute("SELECT count(*) FROM public.m").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("check", ["", " ", "-- nothing"])
+def test_a_check_without_an_expression_is_refused(shop: Shop, check: str) -> None:
+    """By each command that reads the models, in a line that names model, check and what to write; code 2."""
+    shop.declare("m", "SELECT o.id FROM public.orders AS o", more=f' checks=(expression("few", {check!r}),)')
+
+    done = [shop(*words.split()) for words in ("status", "diff", "db revision -m x", "db check")]
+
+    for one in done:
+        assert one.returncode == 2, one.stderr
+        assert one.stderr == (
+            "ledgerviews: Model m: its check few has no expression.\n"
+            "  Write a condition over the model's columns, as orders >= 0, or leave the check out.\n"
+        )
+
+
+def test_a_definition_that_is_not_closed_is_told_in_a_line(shop: Shop) -> None:
+    """PostgreSQL's words, with the user's text only, in one line, by `diff`, `status` and `db revision`."""
+    shop.declare("m", "SELECT o.id FROM public.orders AS o WHERE o.id = 'x")
+    said = 'm cannot be created: unterminated quoted string at or near "\'x"'
+
+    differing, standing, writing = shop("diff"), shop("status"), shop("db", "revision", "-m", "x")
+
+    assert '--   cannot be created now: unterminated quoted string at or near "\'x"\n' in differing.stdout
+    assert f"\nFirst: {said}. Mend it in m.sql.\n" in f"\n{standing.stderr}"
+    assert f"ledgerviews: {said}; nothing was written.\n" in writing.stderr
+
+
+DAILY = """
+from ledgerviews.catalog import Source
+SOURCES = [
+    Source(
+        name="orders", description="Orders.", columns={"id": "integer", "made": "timestamptz"}, day="made",
+        day_rows=("ledgerviews.in_days(orders.made, lo, hi)",),
+    ),
+]
+"""
+
+
+def test_a_check_leaves_with_one_code_whatever_is_in_the_way(shop: Shop, connect: Connect) -> None:
+    """4 from `db check`: a check, a day that is no date, columns that differ; 2 from what is to write."""
+    connect(shop.url).execute("ALTER TABLE public.orders ADD COLUMN made timestamptz")
+    (shop.folder / "shop/models/sources.py").write_text(DAILY, encoding="utf-8")
+    found = []
+    for more, sql in (
+        (' checks=(expression("few", "nosuch > 0"),)', "SELECT o.id FROM public.orders AS o"),
+        (' day="id"', "SELECT o.id FROM public.orders AS o"),
+        ("", "SELECT o.id, 1 AS more FROM public.orders AS o"),
+    ):
+        shop.declare("m", sql, more=more)
+        found.append((shop("db", "check"), shop("db", "revision", "-m", "x")))
+
+    for checking, writing in found:
+        assert (checking.returncode, writing.returncode) == (4, 2), checking.stderr + writing.stderr
+    assert "The day of model m is its column id, which is of type integer.\n" in found[1][0].stderr
+
+
+def test_without_a_mart_nothing_is_said_to_be_equal(shop: Shop) -> None:
+    """`refresh` and `verify` say that there is nothing to refresh, and nothing to compare."""
+    shop.declare("m", "SELECT o.id FROM public.orders AS o", mart=False)
+    installed = [shop("db", "revision", "-m", "second"), shop("db", "upgrade")]
+
+    refreshed, verified = shop("refresh"), shop("verify")
+
+    assert [one.returncode for one in (*installed, refreshed, verified)] == [0, 0, 0, 0]
+    assert refreshed.stdout.startswith("There is no materialized view, so nothing was refreshed (run 1)")
+    assert verified.stdout.startswith("There is no materialized view, so nothing was compared (run 2)")
 
 
 def test_a_check_is_tried_as_the_engine_runs_it(shop: Shop, connect: Connect) -> None:

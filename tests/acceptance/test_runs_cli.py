@@ -78,6 +78,66 @@ def test_a_narrow_terminal_tells_where_the_failure_stands(installed_url: str, ru
     assert "What went wrong" not in wide + well
 
 
+def test_a_mistyped_name_is_not_the_last_run(installed_url: str, run_cli: pg.RunCli) -> None:
+    """`status` goes on showing the run before it, which tells how the marts are; `runs` lists both."""
+    run_cli("refresh", url=installed_url)
+    mistyped = run_cli("refresh", "nope", url=installed_url)
+
+    found = run_cli("status", url=installed_url)
+    listed = run_cli("runs", url=installed_url)
+
+    assert mistyped.returncode == 2
+    assert "\nLast run: 1, succeeded, begun " in found.stdout
+    assert "nope is no published materialized view" in listed.stdout
+
+
+FORGED = "\x1b[2J\nledgerviews: all fine\r\x07"
+SHOWN = r"\x1b[2J\nledgerviews: all fine\r\x07"
+
+
+def test_what_stands_in_rows_is_shown_without_being_obeyed(
+    installed_url: str, connect: Connect, run_cli: pg.RunCli
+) -> None:
+    """Whoever writes rows forges no line of an error, the log or `verify`; JSON has what they wrote."""
+    connection = connect(installed_url)
+    demo.reference_rows(connection)
+    assert run_cli("refresh", url=installed_url).returncode == 0
+    connection.execute(
+        "INSERT INTO ledgerviews.relation_check"
+        " (schema_name, relation_name, check_name, kind, columns, expression, severity)"
+        " VALUES ('public', 'mart_suggestions_daily', 'known', 'expression', '{}',"
+        " 'mode IN (''auto'', ''model'', ''heuristic'')', 'error');"
+        " UPDATE ledgerviews.relation_state SET rebuild = 'a test'"
+    )
+    connection.execute(
+        "UPDATE public.suggestion_events SET mode = %s WHERE id = (SELECT min(id::text) FROM"
+        " public.suggestion_events)::uuid",
+        [FORGED],
+    )
+    refused = run_cli("refresh", url=installed_url)
+    as_json = json.loads(run_cli("refresh", "--json", url=installed_url).stdout)
+    connection.execute("UPDATE ledgerviews.relation_check SET severity = 'warn'")
+    warned = run_cli("refresh", url=installed_url)
+    logged = run_cli("runs", "4", url=installed_url)
+    connection.execute("DELETE FROM ledgerviews.mart_suggestions_daily_rollup WHERE mode = %s", [FORGED])
+    connection.execute("REFRESH MATERIALIZED VIEW public.mart_suggestions_daily")
+    differing = run_cli("verify", url=installed_url)
+    connection.execute("UPDATE ledgerviews.run SET error = %s, state = 'failed'", [f"x{FORGED}"])
+    told = [run_cli(*words.split(), url=installed_url) for words in ("status", "runs", "runs 1")]
+
+    assert (refused.returncode, warned.returncode, differing.returncode) == (1, 0, 1)
+    assert f", mode={SHOWN}, " in refused.stderr
+    assert as_json["error"]["checks"][0]["sample"][0]["mode"] == FORGED
+    assert f", mode={SHOWN}, " in warned.stderr
+    assert f"mode={SHOWN}, " in logged.stdout
+    assert f"mode={SHOWN}" in differing.stderr
+    assert f": x{SHOWN}\n" in told[0].stdout
+    assert f"  error     x{SHOWN}\n" in told[2].stdout
+    for done in (refused, warned, logged, differing, *told):
+        assert "\nledgerviews: all fine" not in done.stdout + done.stderr
+        assert not {"\x1b", "\r", "\x07"} & set(done.stdout + done.stderr)
+
+
 def _on_a_terminal(url: str, *words: str, columns: int) -> str:
     """What a command prints on a terminal of so many columns."""
     ours, theirs = pty.openpty()

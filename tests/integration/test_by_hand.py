@@ -359,3 +359,53 @@ def test_an_engine_function_that_was_altered_is_told_and_made_anew(
     assert f"('ledgerviews_engine', 3, 'ledgerviews.{told}')" in checked
     assert text.count("op.ledgerviews_engine(version=3, previous=3)") == 2
     team.require_mended()
+
+
+COMMANDS = (
+    "status", "refresh", "verify", "diff", "db check", "db revision -m x", "tracking status", "index status",
+    "runs", "refresh --dry-run", "tracking install", "release public.suggestion_events", "restore",
+)  # fmt: skip
+
+
+def test_an_engine_without_its_row_is_told_by_each_command(
+    installed_url: str, connect: Connect, run_cli: pg.RunCli
+) -> None:
+    """One error with what is missing, and the statement that puts it back; after that all is as before."""
+    connection = connect(installed_url)
+    connection.execute("DELETE FROM ledgerviews.engine")
+
+    done = {words: run_cli(*words.split(), url=installed_url) for words in COMMANDS}
+    back = done["status"].stderr.partition("Put it back: ")[2].partition(";")[0]
+    connection.execute(back.encode())
+    after = [
+        run_cli(*words.split(), url=installed_url) for words in ("status", "refresh", "diff", "db check")
+    ]
+
+    assert back == "INSERT INTO ledgerviews.engine (version) VALUES (3)"
+    for words, one in done.items():
+        assert one.returncode == 4, (words, one.stdout, one.stderr)
+        assert one.stderr.startswith("ledgerviews: The row of the table ledgerviews.engine is gone, "), words
+        assert f"\n  Put it back: {back}; " in one.stderr
+    assert [one.returncode for one in after] == [0, 0, 0, 0], after[0].stderr
+
+
+def test_what_lost_its_state_is_no_success(installed_url: str, connect: Connect, run_cli: pg.RunCli) -> None:
+    """Each command names what no refresh looks at, and the mend; none says that all is well."""
+    connection = connect(installed_url)
+    assert run_cli("refresh", url=installed_url).returncode == 0
+    kept = "mart_suggestions_daily"
+    connection.execute("DELETE FROM ledgerviews.relation_state WHERE relation_name <> %s", [kept])
+
+    done = {words: run_cli(*words.split(), url=installed_url) for words in ("status", "refresh", "verify")}
+    back = done["refresh"].stderr.partition("Put it back: ")[2].partition(";")[0]
+    connection.execute(back.encode())
+    after = [run_cli(*words.split(), url=installed_url) for words in ("refresh", "verify", "status")]
+
+    for words, one in done.items():
+        assert one.returncode == 4, (words, one.stdout, one.stderr)
+        assert "_feedback_daily, public.mart_suggestions_kpis: no refresh" in one.stderr
+        assert f"public.{kept}" not in one.stderr
+        assert f"\n  Put it back: {back}; the next refresh" in one.stderr
+        assert "equal" not in one.stdout
+    assert [one.returncode for one in after] == [0, 0, 0], after[0].stderr
+    assert "of 3 relations compared, all equal" in after[1].stdout

@@ -11,7 +11,7 @@ import pytest
 
 from ledgerviews import db
 from ledgerviews.cli import options
-from ledgerviews.errors import CheckError, DifferenceError, RowsError
+from ledgerviews.errors import CheckError, DifferenceError, LedgerviewsError, RowsError
 from ledgerviews.refresh import cron
 from ledgerviews.refresh.indexes import _Part
 from ledgerviews.refresh.sources import Source, chosen
@@ -156,3 +156,21 @@ def test_a_source_is_found_with_and_without_its_schema() -> None:
     assert chosen(found, ["items", "b.orders"]) == [found[1], found[2]]
     with pytest.raises(Exception, match="orders is more than one source"):
         chosen(found, ["orders"])
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\x1b[31mb", r"a\x1b[31mb"),
+        ("a\nledgerviews: all fine", r"a\nledgerviews: all fine"),
+        ("a:\n  - b\n  - c", "a:\n  - b\n  - c"),
+        ("\u202eabc\u2028", r"\u202eabc\u2028"),
+        ("日本 \u00a0\u3000é", "日本 \u00a0\u3000é"),
+    ],
+)
+def test_an_error_obeys_nothing_that_it_repeats(text: str, shown: str) -> None:
+    """In its message and its hint; its own indented lines stay, and letters and blanks of any kind."""
+    error = LedgerviewsError(text, hint=text)
+
+    assert str(error) == f"{shown}\n  {shown}"
+    assert (error.message, error.hint) == (text, text)

@@ -18,6 +18,7 @@ from ledgerviews.sqltext import (
     retarget,
     statement,
     unmoved,
+    unopened,
 )
 
 # Text in which the scanner's edges are dense; plain random text hardly ever closes a quote.
@@ -298,3 +299,20 @@ def test_a_text_begins_with_a_name_or_not() -> None:
     found = [dotted_name(text) for text in ('r . "At", x', "R.at)", "(r.at", "", "x")]
 
     assert found == [["r", "At"], ["r", "at"], None, None, ["x"]]
+
+
+@pytest.mark.parametrize(
+    ("sql", "at"),
+    [
+        ("id > 0) OR (true", 6),
+        ("(a) AND f(b) > 0)", 16),
+        ("a = ')' AND (b /* ) */ > 0) -- )", None),
+        ("\"a)\" > E'\\')' AND $x$)$x$ <> ''", None),
+        ("(a", None),
+    ],
+)
+def test_a_bracket_that_was_not_opened_is_found(sql: str, at: int | None) -> None:
+    """The first bracket that closes another text's; those in literals, names and comments are none."""
+    found = unopened(sql)
+
+    assert found == at
