@@ -20,8 +20,8 @@ from .translation import end_of_prepared, session_in_words, translate, translate
 __all__ = [
     "CONNECT_TIMEOUT_S",
     "END_IF_IDLE",
-    "Task",
     "READ_ALIKE",
+    "Task",
     "asking",
     "connect",
     "conninfo",
