@@ -486,9 +486,10 @@ def test_no_body_is_read_under_a_search_path_of_others(installed_url: str) -> No
 
 
 def test_what_runs_with_the_owner_s_rights_is_nobody_s_to_call(installed_url: str) -> None:
-    """Each SECURITY DEFINER function has its own search_path, and PUBLIC may execute none but one.
+    """Each SECURITY DEFINER function has its own search_path, and PUBLIC may execute none but two.
 
-    ``released_tables`` tells whoever may refresh or look why nothing can be refreshed: names of tables only.
+    ``released_tables`` tells whoever may refresh or look why nothing can be refreshed: names of tables only;
+    ``rows_hidden`` whether a policy is applied to what the engine's owner reads.
     """
     with closing(psycopg.connect(installed_url, autocommit=True)) as connection:
         found = connection.execute(
@@ -502,11 +503,12 @@ def test_what_runs_with_the_owner_s_rights_is_nobody_s_to_call(installed_url: st
         "mart_suggestions_daily_rollup_days",
         "mart_suggestions_feedback_daily_rollup_days",
         "released_tables",
+        "rows_hidden",
         *(
             f"suggestion_{table}_{what}"
             for table in ("events", "feedback")
             for what in ("changed", "scan", "track")
         ),
     ]
-    assert [name for name, _, public, unset in found if public or unset] == ["released_tables"]
+    assert [name for name, _, public, unset in found if public or unset] == ["released_tables", "rows_hidden"]
     assert {tuple(config) for _, config, *_ in found} == {("search_path=pg_catalog, pg_temp",)}

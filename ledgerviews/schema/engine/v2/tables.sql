@@ -173,7 +173,7 @@ BEGIN
     UPDATE ledgerviews.relation_state AS t
     SET unchecked = true
     WHERE t.schema_name = NEW.schema_name AND t.relation_name = NEW.relation_name;
-    IF NEW.kind = 'expression' THEN
+    IF NEW.kind = 'expression' AND (TG_OP = 'INSERT' OR NEW.expression IS DISTINCT FROM OLD.expression) THEN
         -- Asked of a view, so that it is read and bound, whether the relation is filled or not.
         EXECUTE pg_catalog.format(
             E'CREATE TEMPORARY VIEW ledgerviews_check AS SELECT m.* FROM %I.%I AS m WHERE NOT (%s\n)',
