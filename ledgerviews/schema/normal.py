@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -16,10 +15,10 @@ from psycopg import sql
 from ledgerviews.queries import query
 from ledgerviews.sqltext import MODEL_SCHEMA, identifier, moved, qualified_names, statement, unmoved
 
-from .check_trial import fault
 from .incremental import rollup_name
-from .keys import Spec, located, split_index
+from .keys import Spec, located
 from .live import Column
+from .made import Made, quoted, temporary
 from .moving import moving_names
 from .printed import Normal, moving_calls, plain, read_columns
 from .sql_errors import is_about_the_text, message, position, sqlstate
@@ -33,16 +32,6 @@ _OURS = "SET LOCAL search_path = pg_catalog, pg_temp"
 # A relation without an alias is its columns' qualifier, too; a second one in a query gets a number.
 _NAME = re.compile(r'"(?P<name>ledgerviews:\d+)(?P<number>_\d+)?"(?P<dot>\.)?')
 _AGAIN = ":again"
-
-
-@dataclass
-class _Made:
-    name: str
-    unique: str
-    shown: bool = True
-    table: bool = False
-    indexes: list[str] = field(default_factory=list)
-    fault: dict[str, Any] = field(default_factory=dict)
 
 
 def normalized(
@@ -83,7 +72,7 @@ class _Maker:
 
     def __init__(self, run: Run, specs: Mapping[str, Spec], *, schema: str, search_path: str) -> None:
         self._run, self._specs, self._schema, self._path = run, specs, schema, search_path
-        self._made: dict[str, _Made] = {}
+        self._made: dict[str, Made] = {}
         self._errors: dict[str, Normal] = {}
         self._sent = ("definition", "")
 
@@ -91,32 +80,32 @@ class _Maker:
         spec = self._specs[key]
         name = located(key, self._schema)[1]
         reads = [read for read in spec.get("reads", ()) if read in self._made and read != key]
-        made = _Made(name, f"ledgerviews:{len(self._made) + len(self._errors) + 1}")
+        made = Made(self._run, name, f"ledgerviews:{len(self._made) + len(self._errors) + 1}")
         self._run("SAVEPOINT ledgerviews_one", None)
         try:
             for read in reads:
-                self._rename(self._made[read], shown=True)
+                self._made[read].rename(shown=True)
             if "." in key:
                 self._run(_set_path(self._path), None)
             self._send(
                 "definition",
-                f"CREATE TEMPORARY VIEW {_temporary(name)} AS\n{self._text(key, 'definition')}\n",
+                f"CREATE TEMPORARY VIEW {temporary(name)} AS\n{self._text(key, 'definition')}\n",
             )
             if spec.get("day_definition"):
                 # Under its own name, for its arguments are printed with it.
                 self._send(
                     "day_definition",
-                    f"CREATE FUNCTION {_temporary(self._days(key))}(lo date, hi date) RETURNS SETOF"
-                    f" {_temporary(name)} LANGUAGE sql STABLE BEGIN ATOMIC\n"
+                    f"CREATE FUNCTION {temporary(self._days(key))}(lo date, hi date) RETURNS SETOF"
+                    f" {temporary(name)} LANGUAGE sql STABLE BEGIN ATOMIC\n"
                     f"{self._text(key, 'day_definition')};\nEND",
                 )
-            self._index(made, spec)
-            self._set_options(made, spec)
+            made.index(spec, self._send)
+            made.set_options(spec, self._send)
             self._run(_OURS, None)
-            self._try_checks(made, spec)
-            self._rename(made, shown=False)
+            made.try_checks(spec, self._awaits)
+            made.rename(shown=False)
             for read in reads:
-                self._rename(self._made[read], shown=False)
+                self._made[read].rename(shown=False)
         except Exception as exc:
             if not is_about_the_text(exc):
                 raise
@@ -197,15 +186,15 @@ class _Maker:
         for name, _, _, printed, _, days, *_ in rows:
             self._run("SAVEPOINT ledgerviews_one", None)
             try:
-                self._run(f"CREATE TEMPORARY VIEW {_temporary(name + _AGAIN)} AS\n{printed}", None)
+                self._run(f"CREATE TEMPORARY VIEW {temporary(name + _AGAIN)} AS\n{printed}", None)
                 if days:
                     # Its arguments are printed with its name, so the second one takes that of the first.
                     function = self._days(keys[name])
-                    former = _quoted(f"{name}:days")
-                    self._run(f"ALTER FUNCTION {_temporary(function)}(date, date) RENAME TO {former}", None)
+                    former = quoted(f"{name}:days")
+                    self._run(f"ALTER FUNCTION {temporary(function)}(date, date) RENAME TO {former}", None)
                     self._run(
-                        f"CREATE FUNCTION {_temporary(function)}(lo date, hi date) RETURNS SETOF"
-                        f" {_temporary(name)} LANGUAGE sql STABLE\n{days}",
+                        f"CREATE FUNCTION {temporary(function)}(lo date, hi date) RETURNS SETOF"
+                        f" {temporary(name)} LANGUAGE sql STABLE\n{days}",
                         None,
                     )
             except Exception as exc:
@@ -245,68 +234,11 @@ class _Maker:
         text = statement(self._specs[key][part])
         return min(unmoved(text, self._moves(key), max(found - sent.index("\n") - 1, 0)), len(text))
 
-    def _index(self, made: _Made, spec: Spec) -> None:
-        """The declared indexes, on a table of the same columns."""
-        if not spec.get("indexes"):
-            return
-        table = self._rows(made)
-        for number, index in enumerate(spec["indexes"]):
-            name = f"{made.unique}:{number}"
-            unique, rest = split_index(index)
-            self._send("indexes", f"CREATE {unique}INDEX {_quoted(name)} ON {_temporary(table)} {rest}")
-            made.indexes.append(name)
-
-    def _set_options(self, made: _Made, spec: Spec) -> None:
-        """The declared options: of a view on it, of a materialized view on a table of the same columns."""
-        if not spec.get("options"):
-            return
-        given = sql.SQL(", ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(str(value)))
-            for name, value in spec["options"].items()
-        )
-        kind, name = ("VIEW", made.name) if spec["kind"] == "view" else ("TABLE", self._rows(made))
-        self._send("options", f"ALTER {kind} {_temporary(name)} SET ({given.as_string(None)})")
-
-    def _try_checks(self, made: _Made, spec: Spec) -> None:
-        """The checks, on a table of the same columns: the first that cannot be run is noted."""
-        checks = [check for check in spec.get("checks", ()) if check.get("expression") is not None]
-        if checks:
-            made.fault = fault(
-                self._run,
-                checks,
-                rows=_temporary(self._rows(made)),
-                view=_temporary(f"{made.unique}:check"),
-                awaits=self._awaits,
-            )
-
     def _awaits(self, expression: str) -> bool:
         """Whether an expression names what is being compared, too, which may stand otherwise by then."""
         return bool(qualified_names(expression) & {located(key, self._schema) for key in self._specs})
-
-    def _rows(self, made: _Made) -> str:
-        """A table of the same columns."""
-        table = f"{made.unique}:rows"
-        if not made.table:
-            self._run(f"CREATE TEMPORARY TABLE {_quoted(table)} (LIKE {_temporary(made.name)})", None)
-            made.table = True
-        return table
-
-    def _rename(self, made: _Made, *, shown: bool) -> None:
-        if made.shown == shown:
-            return
-        old, new = (made.unique, made.name) if shown else (made.name, made.unique)
-        self._run(f"ALTER VIEW {_temporary(old)} RENAME TO {_quoted(new)}", None)
-        made.shown = shown
 
 
 def _set_path(path: str) -> str:
     """pg_temp is first, unless it is named."""
     return sql.SQL("SELECT pg_catalog.set_config('search_path', {}, true)").format(path).as_string(None)
-
-
-def _temporary(name: str) -> str:
-    return f"pg_temp.{_quoted(name)}"
-
-
-def _quoted(name: str) -> str:
-    return sql.Identifier(name).as_string(None)
