@@ -94,7 +94,6 @@ ALTER STATISTICS public.by_hand_statistics SET STATISTICS 77;
 ALTER MATERIALIZED VIEW public.daily ALTER COLUMN customer SET STATISTICS 55;
 ALTER MATERIALIZED VIEW public.daily SET (fillfactor = 90, autovacuum_enabled = false);
 GRANT SELECT ON public.daily TO pg_monitor WITH GRANT OPTION;
-GRANT SELECT (customer) ON public.daily TO PUBLIC;
 GRANT SELECT (day, orders) ON public.top TO pg_read_all_stats;
 GRANT SELECT ON public.base, public.team_view TO pg_monitor;
 GRANT SELECT ON public.daily, public.base TO pg_database_owner;

@@ -51,6 +51,8 @@ def upgrade(
     settings: Settings, revision: str = "head", *, sql: bool = False, stdout: TextIO | None = None
 ) -> None:
     """Upgrade to a revision; ``sql`` prints the script instead of running it."""
+    if revision == "base":
+        raise UsageError("No upgrade leads to base.", hint="`ledgerviews db downgrade base` goes there.")
     with own_errors(settings):
         if not sql:
             _require_no_range(revision)

@@ -17,13 +17,13 @@ from ledgerviews.queries import query
 from .compare import differences, in_question, printed_standing
 from .contract import misfits
 from .engine_look import altered
-from .engine_versions import LATEST
+from .engine_versions import LATEST, SCHEMA, script
 from .live import NEEDED_ENGINE, conditions, read
 from .normal import normalized
 from .pointing import in_file
 from .role_look import missing_roles
 from .specs import declared
-from .sql_errors import syntax_error
+from .sql_errors import is_about_the_text, syntax_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -151,6 +151,8 @@ def compared(run: Run, wanted: Declared, *, history: str | None = None) -> Compa
             raise _in_words_of_postgresql(run, exc, wanted.catalog) from None
         state = read(run, specs, here, schema=wanted.schema, history=history)
         asked = in_question(specs, state, schema=wanted.schema) if here.may_create else {}
+        if asked and not here.engine:
+            _bring_engine(run)
         normals = (
             normalized(
                 run,
@@ -182,6 +184,18 @@ def compared(run: Run, wanted: Declared, *, history: str | None = None) -> Compa
         missing_roles=missing,
         misfits=unfit,
     )
+
+
+def _bring_engine(run: Run) -> None:
+    """Install the engine for what is compared, as the revision will; where this role may not, go without."""
+    run("SAVEPOINT ledgerviews_engine", None)
+    try:
+        run(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA};\n{script(0, LATEST)}", None)
+    except Exception as exc:
+        if not is_about_the_text(exc):
+            raise
+        run("ROLLBACK TO SAVEPOINT ledgerviews_engine", None)
+    run("RELEASE SAVEPOINT ledgerviews_engine", None)
 
 
 def _in_words_of_postgresql(run: Run, exc: UnreadableError, catalog: Catalog | None) -> DeclarationError:

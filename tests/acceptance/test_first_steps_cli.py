@@ -209,6 +209,7 @@ def test_a_script_whose_reader_goes_away_ends_quietly(bare: Shop) -> None:
     [
         ("db downgrade -2", "-2 is further than the revisions go from there.", "`ledgerviews db current`"),
         ("db upgrade +5", "+5 is further than the revisions go from there.", "`ledgerviews db history`"),
+        ("db upgrade base", "No upgrade leads to base.", "`ledgerviews db downgrade base`"),
         ("db downgrade base --sql", "a downgrade must be told where it begins.", "downgrade FROM:base --sql"),
         ("db upgrade b1:a1 --sql", "No revision leads from b1 forwards to a1.", "downgrade b1:a1 --sql"),
         ("db downgrade a1:b1 --sql", "No revision leads from there back to b1.", "`ledgerviews db upgrade`"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     Connect = Callable[[str], psycopg.Connection]
 
+# Roles are the server's, which other processes of the suite use, too.
+READER = f"lv_reader_{os.getpid()}"
 ORDERS = {"id": "Integer", "customer": "Text", "total": "Numeric"}
 VIEW, STORED = "view", "materialized view"
 
@@ -49,14 +52,14 @@ def rows(connection: psycopg.Connection, query: str) -> list[tuple[Any, ...]]:
 
 def decorate(connection: psycopg.Connection) -> None:
     """What a DBA hangs on the chain, and nobody declared."""
-    connection.execute("DROP ROLE IF EXISTS lv_reader")
-    connection.execute("CREATE ROLE lv_reader")
+    connection.execute(f"DROP ROLE IF EXISTS {READER}".encode())
+    connection.execute(f"CREATE ROLE {READER}".encode())
     connection.execute(
         "CREATE UNIQUE INDEX b_id ON b_stored (id); CREATE INDEX d_total ON d_top (total);"
-        " GRANT SELECT ON a_base, b_stored, c_view, d_top TO lv_reader; COMMENT ON COLUMN c_view.id IS 'Id.';"
+        f" GRANT SELECT ON a_base, b_stored, c_view, d_top TO {READER}; COMMENT ON COLUMN c_view.id IS 'Id.';"
         " ALTER MATERIALIZED VIEW b_stored SET (fillfactor = 80);"
         " ALTER VIEW c_view SET (security_barrier = true);"
-        " ALTER MATERIALIZED VIEW b_stored ALTER COLUMN total SET STATISTICS 300"
+        " ALTER MATERIALIZED VIEW b_stored ALTER COLUMN total SET STATISTICS 300".encode()
     )
 
 
@@ -81,8 +84,8 @@ def forgotten(connect: Connect, empty_url: str) -> Any:
     """Take the role away afterwards; roles are the server's, not the database's."""
     yield
     connection = connect(empty_url)
-    if rows(connection, "SELECT FROM pg_roles WHERE rolname = 'lv_reader'"):
-        connection.execute("DROP OWNED BY lv_reader; DROP ROLE lv_reader")
+    if rows(connection, f"SELECT FROM pg_roles WHERE rolname = '{READER}'"):
+        connection.execute(f"DROP OWNED BY {READER}; DROP ROLE {READER}".encode())
 
 
 def test_a_chain_is_created_changed_and_taken_back(
@@ -289,12 +292,14 @@ def test_whoever_owns_nothing_may_check_and_nobody_waits(
     """Failures 11 and 12: a changed definition is compared without any lock that a reader would notice."""
     chain(application)
     connection = connect(empty_url)
-    connection.execute("DROP ROLE IF EXISTS lv_reader")
-    connection.execute("CREATE ROLE lv_reader LOGIN; GRANT USAGE ON SCHEMA ledgerviews, public TO lv_reader")
-    connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA ledgerviews TO lv_reader")
-    connection.execute("GRANT SELECT ON public.alembic_version TO lv_reader")
-    application.url = psycopg.conninfo.make_conninfo(empty_url, user="lv_reader")
-    application.url = empty_url.replace("//postgres", "//lv_reader", 1)
+    connection.execute(f"DROP ROLE IF EXISTS {READER}".encode())
+    connection.execute(
+        f"CREATE ROLE {READER} LOGIN; GRANT USAGE ON SCHEMA ledgerviews, public TO {READER}".encode()
+    )
+    connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA ledgerviews TO {READER}".encode())
+    connection.execute(f"GRANT SELECT ON public.alembic_version TO {READER}".encode())
+    application.url = psycopg.conninfo.make_conninfo(empty_url, user=READER)
+    application.url = empty_url.replace("//postgres", f"//{READER}", 1)
     application.entities["public.b_stored"] = (STORED, "SELECT a.id,  a.total FROM public.a_base a")
     application.entities["public.c_view"] = (VIEW, "SELECT b.id, -b.total AS total FROM public.b_stored AS b")
     reading = psycopg.connect(empty_url)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 TODAY = """
 CREATE FUNCTION public.today() RETURNS timestamptz LANGUAGE sql STABLE AS 'SELECT now()';
 CREATE FUNCTION public.doubled(n numeric) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'SELECT n * 2';
+CREATE FUNCTION public.later(a date, b integer) RETURNS boolean LANGUAGE sql AS 'SELECT a > now()::date - b';
+CREATE OPERATOR public.>>> (FUNCTION = public.later, LEFTARG = date, RIGHTARG = integer);
 CREATE VIEW public.moment AS SELECT CURRENT_TIMESTAMP AS at;
 """
 
@@ -51,6 +53,18 @@ def test_what_reads_the_clock_is_renewed(empty_url: str, connect: Connect, expre
         shown.append(connection.execute("SELECT min(more) FROM public.top").fetchall())
 
     assert shown[0] != shown[1]
+    assert told(connection) == "all"
+
+
+def test_an_operator_of_one_s_own_may_read_it(empty_url: str, connect: Connect) -> None:
+    """By the function behind it, on which the relation itself does not depend."""
+    connection = connect(empty_url)
+    connection.execute(TODAY)
+    open_shop(connection, empty_url, foreign=False)
+    replace(empty_url, SHOP, with_column("max(d.day) OPERATOR(public.>>>) 3"))
+    for _ in range(2):
+        connection.execute("CALL ledgerviews.refresh()")
+
     assert told(connection) == "all"
 
 

@@ -85,6 +85,31 @@ def test_a_misspelt_column_in_day_rows_is_told_with_the_one_that_is_near(
     )
 
 
+def test_the_first_revision_is_tried_with_the_engine(
+    refunds: Application, empty_url: str, connect: Connect
+) -> None:
+    """Functions that may move, and a column that no source declares, are told before it is written."""
+    connect(empty_url).execute(
+        "CREATE SCHEMA x; CREATE FUNCTION x.fresh(timestamptz) RETURNS boolean LANGUAGE sql AS"
+        " 'SELECT $1 > now() - make_interval(days => 30)';"
+        "ALTER TABLE public.refunds ADD more integer"
+    )
+    text = refunds.models["mart_refunds"]["sql"]
+    told = []
+    for extra in ("count(*) FILTER (WHERE x.fresh(r.at))", "max(age(r.at))", "sum(r.more)"):
+        refunds.models["mart_refunds"]["sql"] = text.replace("sum(r.amount)", extra)
+        told.append(refused(refunds))
+    refunds.models["mart_refunds"]["sql"] = text.replace(
+        "FROM", "FROM (VALUES (1)) AS now (random) CROSS JOIN", 1
+    )
+    written = refunds.change()
+
+    assert "x.fresh(timestamp with time zone) in mart_refunds.sql" in told[0]
+    assert "age(timestamp with time zone) in mart_refunds.sql" in told[1]
+    assert "among the columns of its source in sources.py" in told[2]
+    assert "op.ledgerviews_engine(version=3" in written
+
+
 def test_a_type_that_is_no_word_is_told_with_the_word(refunds: Application) -> None:
     """PostgreSQL's own name of a type, and all words that there are."""
     changed(refunds, columns=refunds.sources["refunds"]["columns"] | {"amount": "numeric"})

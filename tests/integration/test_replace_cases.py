@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from ledgerviews.config import Settings
 from ledgerviews.errors import DatabaseError, LedgerviewsError
+from ledgerviews.schema.replace import script
 from tests.replacing import (
     BASE,
     DAILY,
@@ -350,6 +352,20 @@ def test_days_that_are_not_those_of_the_whole(empty_url: str, connect: Connect, 
 
     assert "the day_rows of a source, are not what is declared" in str(refused.value.diag.message_hint)
     assert fingerprint(connection) == was
+
+
+def test_days_are_compared_by_a_script_too(empty_url: str, connect: Connect) -> None:
+    """What `--sql` prints compares as the command does, whatever transaction it is run in."""
+    connection = connect(empty_url)
+    open_shop(connection, empty_url)
+    wrong = {"daily": DAILY | {"definition": DAILY["definition"].replace("count(*)", "count(*) + 1")}}
+    text = script(SHOP, SHOP | wrong, settings=Settings())
+
+    with (
+        pytest.raises(psycopg.errors.DataException, match="it is not the same computed by day: of "),
+        connection.transaction(),
+    ):
+        connection.execute(text.encode())
 
 
 def test_a_key_that_is_none(empty_url: str, connect: Connect) -> None:

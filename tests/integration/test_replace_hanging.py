@@ -76,6 +76,7 @@ def test_grants_of_a_grantee(empty_url: str, connect: Connect) -> None:
     open_shop(connection, empty_url)
     connection.execute(
         "SET ROLE pg_monitor; GRANT SELECT ON public.daily TO pg_read_all_settings; RESET ROLE;"
+        "GRANT SELECT (customer) ON public.daily TO PUBLIC;"
         "GRANT EXECUTE ON FUNCTION public.team_function TO pg_monitor WITH GRANT OPTION;"
         "SET ROLE pg_monitor;"
         "GRANT EXECUTE ON FUNCTION public.team_function TO pg_read_all_settings; RESET ROLE"

@@ -263,10 +263,13 @@ def test_rows_that_a_policy_hides_rebuild(application: Application) -> None:
     assert (while_hidden, after) == (0, 0)
 
 
-def test_rows_that_a_policy_hides_meanwhile(application: Application) -> None:
+@pytest.mark.parametrize("partitions", [(), ("events_1", "events_2")])
+def test_rows_that_a_policy_hides_meanwhile(application: Application, partitions: tuple[str, ...]) -> None:
     """Row level security that comes on between a refresh's snapshot and its reading has it begin again."""
     session = application.session
-    application.owns("suggestion_events", "suggestion_feedback")
+    if partitions:
+        session.execute(PARTITIONED)
+    application.owns("suggestion_events", "suggestion_feedback", *partitions)
     session.execute(
         sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(
             sql.Identifier(session.info.dbname), application.role

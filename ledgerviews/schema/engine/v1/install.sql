@@ -79,6 +79,23 @@ OR (
 COMMENT ON FUNCTION ledgerviews.in_days(timestamp with time zone, date, date) IS
 'Whether utc_day(value) is one of the days from lo up to, not including, hi; lo is 0001-01-01 or later.';
 
+-- Without these a date would be taken for a time of the session's time zone.
+CREATE FUNCTION ledgerviews.utc_day(value date) RETURNS date
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN value >= date '0001-01-01' AND value < date '10000-01-01' THEN value ELSE date '0001-01-01' END;
+COMMENT ON FUNCTION ledgerviews.utc_day(date) IS
+'The day; 0001-01-01 where it is NULL, infinite or outside the years 1 to 9999, so that a key is never NULL.';
+
+CREATE FUNCTION ledgerviews.in_days(value date, lo date, hi date) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (value >= lo AND value < hi AND value < date '10000-01-01')
+OR (
+    lo <= date '0001-01-01' AND hi > date '0001-01-01'
+    AND (value IS NULL OR value < date '0001-01-01' OR value >= date '10000-01-01')
+);
+COMMENT ON FUNCTION ledgerviews.in_days(date, date, date) IS
+'Whether utc_day(value) is one of the days from lo up to, not including, hi; lo is 0001-01-01 or later.';
+
 -- An entry of a btree index holds 2,704 bytes; two keys of 1,000 bytes and a day stand well in one.
 CREATE FUNCTION ledgerviews.key_text(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -16,6 +16,8 @@ DROP FUNCTION ledgerviews.json_array_size(jsonb);
 DROP FUNCTION ledgerviews.json_safe(json);
 DROP FUNCTION ledgerviews.json_salvage(json);
 DROP FUNCTION ledgerviews.key_text(text);
+DROP FUNCTION IF EXISTS ledgerviews.in_days(date, date, date);
+DROP FUNCTION IF EXISTS ledgerviews.utc_day(date);
 DROP FUNCTION ledgerviews.in_days(timestamp with time zone, date, date);
 DROP FUNCTION ledgerviews.in_days(timestamp without time zone, date, date);
 DROP FUNCTION ledgerviews.utc_day(timestamp with time zone);

@@ -44,7 +44,15 @@ BEGIN
         END IF;
         -- Whoever has read a table holds it, so what is so now was so then.
         SELECT pg_catalog.string_agg(c.oid::pg_catalog.regclass::text, ', ') INTO v_name
-        FROM ledgerviews.source_of(relations) AS s
+        FROM (
+            SELECT s.source FROM ledgerviews.source_of(relations) AS s
+            UNION
+            -- Of a partitioned table the policies are its own.
+            SELECT c.oid
+            FROM ledgerviews.source AS s
+            JOIN pg_catalog.pg_namespace AS n ON n.nspname = s.schema_name
+            JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = s.table_name AND c.relkind = 'p'
+        ) AS s
         JOIN pg_catalog.pg_class AS c ON c.oid = s.source
         JOIN pg_catalog.pg_class AS e ON e.oid = 'ledgerviews.source'::pg_catalog.regclass
         JOIN pg_catalog.pg_roles AS o ON o.oid = e.relowner

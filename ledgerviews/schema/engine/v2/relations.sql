@@ -256,20 +256,21 @@ rule AS MATERIALIZED (
 
 SELECT EXISTS (
     SELECT FROM rule AS p
-    CROSS JOIN pg_catalog.pg_proc AS f
-    WHERE f.pronamespace = 'pg_catalog'::pg_catalog.regnamespace
-        AND f.proname IN ('now', 'transaction_timestamp', 'statement_timestamp', 'clock_timestamp', 'timeofday', 'age', 'random', 'gen_random_uuid')
-        AND NOT (f.proname = 'age' AND f.pronargs = 2)
-        AND pg_catalog.strpos(p.tree, ':funcid ' || f.oid || ' ') > 0
+    CROSS JOIN LATERAL pg_catalog.regexp_matches(p.tree, ':(?:\w*funcid|aggfnoid|winfnoid) ([0-9]+)', 'g') AS g (found)
+    JOIN pg_catalog.pg_proc AS f ON f.oid = g.found[1]::oid
+    WHERE f.provolatile = 'v'
+        -- What a function of somebody's own reads is not known.
+        OR f.provolatile = 's'
+            AND f.pronamespace NOT IN ('pg_catalog'::pg_catalog.regnamespace, 'ledgerviews'::pg_catalog.regnamespace)
+        OR f.oid IN (
+            'pg_catalog.now()'::pg_catalog.regprocedure,
+            'pg_catalog.transaction_timestamp()'::pg_catalog.regprocedure,
+            'pg_catalog.statement_timestamp()'::pg_catalog.regprocedure,
+            'pg_catalog.age(timestamp)'::pg_catalog.regprocedure,
+            'pg_catalog.age(timestamptz)'::pg_catalog.regprocedure
+        )
     UNION ALL
-    SELECT FROM rule AS p
-    JOIN pg_catalog.pg_depend AS d
-        ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = p.oid
-        AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
-    JOIN pg_catalog.pg_proc AS f
-        ON f.oid = d.refobjid AND f.provolatile <> 'i' AND f.pronamespace <> 'ledgerviews'::pg_catalog.regnamespace
-    UNION ALL
-    SELECT FROM rule AS p WHERE p.tree ~ '\{SQLVALUEFUNCTION :op [0-8] '
+    SELECT FROM rule AS p WHERE p.tree ~ '\{SQLVALUEFUNCTION :op [0-8] |\{TABLESAMPLECLAUSE '
 );
 $body$;
 COMMENT ON FUNCTION ledgerviews.reads_clock(oid) IS
@@ -289,6 +290,7 @@ DECLARE
     v_closed integer;
     v_all integer;
     v_dirty integer;
+    v_clock boolean;
 BEGIN
     -- Since engine version 3: somebody may have released a table while this waited.
     IF pg_catalog.to_regprocedure('ledgerviews.released_tables()') IS NOT NULL THEN
@@ -361,8 +363,9 @@ BEGIN
             ELSIF v_mart.rebuild IS NOT NULL THEN
                 v_step.reason := v_mart.rebuild;
             ELSIF v_mart.upstream && v_moving OR v_mart.followed IS DISTINCT FROM v_mart.upstream_changes THEN
-                v_step.reason := 'it reads ' || v_mart.upstream_names;
-                v_step.tentative := mode <> 'blocking' AND NOT ledgerviews.reads_clock(v_mart.relation);
+                v_clock := ledgerviews.reads_clock(v_mart.relation);
+                v_step.reason := 'it reads ' || v_mart.upstream_names || CASE WHEN v_clock THEN ', and the clock' ELSE '' END;
+                v_step.tentative := mode <> 'blocking' AND NOT v_clock;
             ELSIF ledgerviews.reads_clock(v_mart.relation) THEN
                 v_step.reason := 'it reads the clock';
             ELSE

@@ -78,7 +78,7 @@ DROP TABLE ledgerviews.relation_check;
 DROP FUNCTION ledgerviews.check_added();
 DROP TRIGGER relation_added ON ledgerviews.relation;
 DROP FUNCTION ledgerviews.relation_added();
-DROP FUNCTION IF EXISTS ledgerviews.refuse_day(text, oid, text);
+DROP FUNCTION IF EXISTS ledgerviews.refuse_undated(text, oid, text);
 DROP TABLE ledgerviews.relation_state;
 ALTER TABLE ledgerviews.relation
     DROP COLUMN day_column,
@@ -87,8 +87,6 @@ ALTER TABLE ledgerviews.relation
     DROP COLUMN day_definition;
 DROP TABLE ledgerviews.source_day;
 DROP TABLE ledgerviews.source;
-DROP FUNCTION IF EXISTS ledgerviews.in_days(date, date, date);
-DROP FUNCTION IF EXISTS ledgerviews.utc_day(date);
 ALTER FUNCTION ledgerviews.json_salvage(json) RESET search_path;
 ALTER TABLE ledgerviews.engine DROP COLUMN keep_runs;
 UPDATE ledgerviews.engine SET version = 1, installed_at = pg_catalog.now();

@@ -1,22 +1,5 @@
 -- Engine version 2: what the incremental refresh remembers. Frozen, like version 1.
 
--- Without these a date would be taken for a time of the session's time zone.
-CREATE FUNCTION ledgerviews.utc_day(value date) RETURNS date
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN value >= date '0001-01-01' AND value < date '10000-01-01' THEN value ELSE date '0001-01-01' END;
-COMMENT ON FUNCTION ledgerviews.utc_day(date) IS
-'The day; 0001-01-01 where it is NULL, infinite or outside the years 1 to 9999, so that a key is never NULL.';
-
-CREATE FUNCTION ledgerviews.in_days(value date, lo date, hi date) RETURNS boolean
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN (value >= lo AND value < hi AND value < date '10000-01-01')
-OR (
-    lo <= date '0001-01-01' AND hi > date '0001-01-01'
-    AND (value IS NULL OR value < date '0001-01-01' OR value >= date '10000-01-01')
-);
-COMMENT ON FUNCTION ledgerviews.in_days(date, date, date) IS
-'Whether utc_day(value) is one of the days from lo up to, not including, hi; lo is 0001-01-01 or later.';
-
 UPDATE ledgerviews.engine SET version = 2, installed_at = pg_catalog.now();
 ALTER TABLE ledgerviews.engine ADD COLUMN keep_runs interval NOT NULL DEFAULT interval '90 days';
 COMMENT ON COLUMN ledgerviews.engine.keep_runs IS 'How long the run log is kept; each refresh deletes what is older.';
@@ -110,7 +93,7 @@ SELECT r.schema_name, r.relation_name
 FROM ledgerviews.relation AS r
 WHERE r.kind = 'materialized view';
 
-CREATE FUNCTION ledgerviews.refuse_day(begins text, rollup oid, day_column text) RETURNS void
+CREATE FUNCTION ledgerviews.refuse_undated(begins text, rollup oid, day_column text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $body$
@@ -129,7 +112,7 @@ BEGIN
     END IF;
 END
 $body$;
-COMMENT ON FUNCTION ledgerviews.refuse_day(text, oid, text) IS
+COMMENT ON FUNCTION ledgerviews.refuse_undated(text, oid, text) IS
 'Raise an error where the day of a rollup is no date: it could be filled, and never be refreshed.';
 
 CREATE FUNCTION ledgerviews.relation_added() RETURNS trigger
@@ -138,7 +121,7 @@ SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
     IF NEW.rollup IS NOT NULL THEN
-        PERFORM ledgerviews.refuse_day(
+        PERFORM ledgerviews.refuse_undated(
             NEW.schema_name || '.' || NEW.relation_name || ': its',
             pg_catalog.to_regclass('ledgerviews.' || pg_catalog.quote_ident(NEW.rollup)), NEW.day_column);
     END IF;

@@ -140,6 +140,7 @@ DECLARE
     v_rollup text;
     v_day text;
     v_begins text;
+    v_whole text;
     v_at date;
 BEGIN
     SELECT
@@ -156,6 +157,8 @@ BEGIN
     IF v_day IS NULL THEN
         RETURN;
     END IF;
+    -- Where each statement has its own snapshot, both are computed in one, so that no write comes between.
+    v_whole := v_rollup || CASE pg_catalog.current_setting('transaction_isolation') WHEN 'read committed' THEN '_whole' ELSE '' END;
     -- The first day is what the scrub looks at next, the last what each refresh recomputes.
     FOR v_at IN EXECUTE pg_catalog.format(
         'SELECT pg_catalog.min(a.%1$I) FROM %2$I.%3$I AS a WHERE a.%1$I >= ''0001-01-01'' AND a.%1$I < ''10000-01-01'''
@@ -165,7 +168,7 @@ BEGIN
         CONTINUE WHEN v_at IS NULL;
         PERFORM ledgerviews.refuse_difference(
             v_begins, v_at, v_at + 1,
-            pg_catalog.format('SELECT * FROM %I.%I AS a WHERE a.%I = %L', v_next, v_rollup, v_day, v_at),
+            pg_catalog.format('SELECT * FROM %I.%I AS a WHERE a.%I = %L', v_next, v_whole, v_day, v_at),
             pg_catalog.format('SELECT * FROM %I.%I(%L, %L)', v_next, days.name, v_at, v_at + 1));
     END LOOP;
 END
@@ -202,7 +205,7 @@ BEGIN
                 CASE WHEN member.needed THEN '' ELSE 'NO ' END);
             EXECUTE pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY FULL', v_target);
             IF member.changed THEN
-                PERFORM ledgerviews.refuse_day('its', v_target::pg_catalog.regclass, v_staged.registered ->> 'day');
+                PERFORM ledgerviews.refuse_undated('its', v_target::pg_catalog.regclass, v_staged.registered ->> 'day');
             END IF;
         ELSIF member.kind = 'function' AND member.changed THEN
             EXECUTE pg_catalog.format(
@@ -252,8 +255,7 @@ BEGIN
                 WHERE c.oid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', v_next, v_staged.registered ->> 'rollup'));
                 EXECUTE v_line;
             END IF;
-            -- Where each statement has its own snapshot, a write between two of them is no fault of the declaration.
-            IF member.part = 'days' AND pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+            IF member.part = 'days' THEN
                 PERFORM ledgerviews.refuse_built_days(member);
             END IF;
         ELSE
