@@ -13,11 +13,17 @@ SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
     v_name text;
+    v_sources oid[];
 BEGIN
+    -- Where nothing was read, nothing could be hidden.
+    IF relations = '{}' THEN
+        RETURN;
+    END IF;
+    v_sources := ARRAY(SELECT s.source FROM ledgerviews.source_of(relations) AS s);
     -- TRUNCATE and a rewriting ALTER TABLE hide rows from a snapshot that was taken before them. The
     -- catalog's cache knows the file of now, the snapshot that of then.
     SELECT pg_catalog.string_agg(s.source::pg_catalog.regclass::text, ', ') INTO v_name
-    FROM ledgerviews.source_of(relations) AS s
+    FROM pg_catalog.unnest(v_sources) AS s (source)
     JOIN pg_catalog.pg_class AS c ON c.oid = s.source
     WHERE pg_catalog.pg_relation_filenode(c.oid) IS DISTINCT FROM c.relfilenode;
     IF v_name IS NULL THEN
@@ -42,23 +48,28 @@ BEGIN
                 MESSAGE = 'Given other partitions while it was read: ' || v_name || '.',
                 HINT = 'Run the refresh again.';
         END IF;
-        -- Whoever has read a table holds it, so what is so now was so then.
-        SELECT pg_catalog.string_agg(c.oid::pg_catalog.regclass::text, ', ') INTO v_name
+        -- Whoever has read a table holds it, so what is so now was so then. OFFSET 0 keeps the question to these tables.
+        SELECT pg_catalog.string_agg(h.source::pg_catalog.regclass::text, ', ') INTO v_name
         FROM (
-            SELECT s.source FROM ledgerviews.source_of(relations) AS s
-            UNION
-            -- Of a partitioned table the policies are its own.
-            SELECT c.oid
-            FROM ledgerviews.source AS s
-            JOIN pg_catalog.pg_namespace AS n ON n.nspname = s.schema_name
-            JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = s.table_name AND c.relkind = 'p'
-        ) AS s
-        JOIN pg_catalog.pg_class AS c ON c.oid = s.source
-        JOIN pg_catalog.pg_class AS e ON e.oid = 'ledgerviews.source'::pg_catalog.regclass
-        JOIN pg_catalog.pg_roles AS o ON o.oid = e.relowner
-        WHERE ledgerviews.rows_hidden(c.oid) <> (
-            c.relrowsecurity AND NOT o.rolsuper AND NOT o.rolbypassrls
-            AND (c.relforcerowsecurity OR NOT pg_catalog.pg_has_role(o.oid, c.relowner, 'USAGE')));
+            SELECT
+                c.oid AS source,
+                c.relrowsecurity AND NOT o.rolsuper AND NOT o.rolbypassrls
+                    AND (c.relforcerowsecurity OR NOT pg_catalog.pg_has_role(o.oid, c.relowner, 'USAGE')) AS hidden
+            FROM (
+                SELECT u.source FROM pg_catalog.unnest(v_sources) AS u (source)
+                UNION
+                -- Of a partitioned table the policies are its own.
+                SELECT c.oid
+                FROM ledgerviews.source AS s
+                JOIN pg_catalog.pg_namespace AS n ON n.nspname = s.schema_name
+                JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = s.table_name AND c.relkind = 'p'
+            ) AS s
+            JOIN pg_catalog.pg_class AS c ON c.oid = s.source
+            JOIN pg_catalog.pg_class AS e ON e.oid = 'ledgerviews.source'::pg_catalog.regclass
+            JOIN pg_catalog.pg_roles AS o ON o.oid = e.relowner
+            OFFSET 0
+        ) AS h
+        WHERE ledgerviews.rows_hidden(h.source) <> h.hidden;
         IF v_name IS NOT NULL THEN
             RAISE EXCEPTION USING
                 ERRCODE = 'serialization_failure',
