@@ -120,7 +120,9 @@ def _on_stored(drawing: Drawing, one: Relation) -> list[Addition]:
     both = [first.number, second.number]
     kind = rng.choice(("index", "index", "index", "statistics", "statistics", "target", "storage", "options"))
     if kind == "index":
-        return [Addition(one.number, both, _index(rng, name, first), "stored")]
+        parts = _index(rng, name, first)
+        # One that does not name the second column outlives it.
+        return [Addition(one.number, both if "{1}" in parts[0] else both[:1], parts, "stored")]
     if kind == "statistics":
         schema = rng.choice(("{schema}", "{schema}", quoted(TEAM)))
         # Nothing that depends on the columns' types, and at least two.
