@@ -28,7 +28,7 @@ from .environment import NO_EMPTY_REVISION
 from .execute import CHECKING, SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ledgerviews.config import Settings
 
@@ -53,17 +53,7 @@ def upgrade(
     """Upgrade to a revision; ``sql`` prints the script instead of running it."""
     if revision == "base":
         raise UsageError("No upgrade leads to base.", hint="`ledgerviews db downgrade base` goes there.")
-    with own_errors(settings):
-        if not sql:
-            _require_no_range(revision)
-            command.upgrade(config(settings, stdout=stdout), revision)
-            return
-        script = StringIO()
-        with redirect_stdout(script):
-            made = config(settings, stdout=script)
-            command.upgrade(made, revision, sql=True)
-        _require_forwards(made, revision, script.getvalue())
-    _print(script, stdout)
+    _go(command.upgrade, settings, revision, sql=sql, stdout=stdout)
 
 
 def downgrade(settings: Settings, revision: str, *, sql: bool = False, stdout: TextIO | None = None) -> None:
@@ -74,15 +64,27 @@ def downgrade(settings: Settings, revision: str, *, sql: bool = False, stdout: T
             hint=f"Write FROM:TO, as `ledgerviews db downgrade FROM:{revision} --sql`; `ledgerviews db"
             " current` tells FROM.",
         )
+    _go(command.downgrade, settings, revision, sql=sql, stdout=stdout)
+
+
+def _go(
+    way: Callable[..., None], settings: Settings, revision: str, *, sql: bool, stdout: TextIO | None
+) -> None:
+    """Go to a revision; a script is printed as a whole, so that a reader may go away."""
     with own_errors(settings):
         if not sql:
             _require_no_range(revision)
-            command.downgrade(config(settings, stdout=stdout), revision)
+            way(config(settings, stdout=stdout), revision)
             return
         script = StringIO()
         with redirect_stdout(script):
-            command.downgrade(config(settings, stdout=script), revision, sql=True)
-    _print(script, stdout)
+            made = config(settings, stdout=script)
+            way(made, revision, sql=True)
+        if way is command.upgrade:
+            _require_forwards(made, revision, script.getvalue())
+    stream = stdout or sys.stdout
+    stream.write(script.getvalue())
+    stream.flush()
 
 
 def _require_no_range(revision: str) -> None:
@@ -108,13 +110,6 @@ def _require_forwards(made: Config, revision: str, script: str) -> None:
             hint="Write the older one first."
             f" The way back is what `ledgerviews db downgrade {revision} --sql` prints.",
         )
-
-
-def _print(script: StringIO, stdout: TextIO | None) -> None:
-    """Print a script as a whole, so that a reader that goes away is no mistake in a revision's code."""
-    stream = stdout or sys.stdout
-    stream.write(script.getvalue())
-    stream.flush()
 
 
 def none_written(settings: Settings) -> str | None:

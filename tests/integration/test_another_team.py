@@ -90,6 +90,20 @@ def alembic(shop: Path, *args: str, url: str) -> subprocess.CompletedProcess[str
     )
 
 
+def declare_by_day(sources: Path, model: Path) -> None:
+    """Have the shop's mart declare its day, and its source how rows find theirs."""
+    sources.write_text(
+        sources.read_text().replace(
+            "columns=COLUMNS",
+            'columns=COLUMNS, day="placed_at", day_rows=("ledgerviews.in_days(orders.placed_at, lo, hi)",)',
+        ),
+        encoding="utf-8",
+    )
+    model.write_text(
+        model.read_text().replace('grain=("day",)', 'grain=("day",), day="day"'), encoding="utf-8"
+    )
+
+
 def test_a_team_s_own_models_on_the_engine(
     shop: Path, empty_url: str, connect: Connect, run_cli: pg.RunCli
 ) -> None:
@@ -141,16 +155,7 @@ def test_the_first_revision_is_written_whole(
         run_cli(*words, url=empty_url, env=env, cwd=shop)
         for words in (first, ("db", "upgrade"), ("refresh",), ("status",))
     ]
-    sources.write_text(
-        sources.read_text().replace(
-            "columns=COLUMNS",
-            'columns=COLUMNS, day="placed_at", day_rows=("ledgerviews.in_days(orders.placed_at, lo, hi)",)',
-        ),
-        encoding="utf-8",
-    )
-    model.write_text(
-        model.read_text().replace('grain=("day",)', 'grain=("day",), day="day"'), encoding="utf-8"
-    )
+    declare_by_day(sources, model)
     done += [
         run_cli(*words, url=empty_url, env=env, cwd=shop)
         for words in (("db", "revision", "-m", "by day"), ("db", "upgrade"), ("refresh",), ("status",))
@@ -181,16 +186,7 @@ def test_a_team_s_mart_by_day(shop: Path, empty_url: str, connect: Connect, run_
         "LEDGERVIEWS_MIGRATIONS": "shop:migrations",
     }
     sources, model = shop / "shop/analytics/sources.py", shop / "shop/analytics/mart_orders_daily.py"
-    sources.write_text(
-        sources.read_text().replace(
-            "columns=COLUMNS",
-            'columns=COLUMNS, day="placed_at", day_rows=("ledgerviews.in_days(orders.placed_at, lo, hi)",)',
-        ),
-        encoding="utf-8",
-    )
-    model.write_text(
-        model.read_text().replace('grain=("day",)', 'grain=("day",), day="day"'), encoding="utf-8"
-    )
+    declare_by_day(sources, model)
     rendered = run_cli("db", "render", env=env, cwd=shop)
     body = rendered.stdout.replace("\n", "\n    ")
     (shop / "shop/migrations/versions/a1.py").write_text(

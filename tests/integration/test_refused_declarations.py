@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from alembic.util import CommandError
 
-from ledgerviews.errors import DeclarationError
-from tests.application import Application
+from tests.application import Application, refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,17 +38,6 @@ def refunds(tmp_path: Path, empty_url: str) -> Application:
         "sql": SQL,
     }
     return made
-
-
-def refused(application: Application) -> str:
-    """What the attempt to write a revision says; no file is left of it."""
-    versions = application.folder / "versions"
-    before = sorted(versions.glob("*.py")) if versions.exists() else []
-    with pytest.raises(CommandError) as caught:
-        application.revision()
-    assert sorted(versions.glob("*.py")) == before
-    assert isinstance(caught.value.__cause__, DeclarationError)
-    return str(caught.value)
 
 
 def changed(application: Application, **source: Any) -> Application:

@@ -9,9 +9,8 @@ import pytest
 from alembic.util import CommandError
 from sqlalchemy import MetaData
 
-from ledgerviews.errors import DeclarationError
 from ledgerviews.schema import declare
-from tests.application import Application
+from tests.application import Application, refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,17 +34,6 @@ def model(sql: str, *columns: str, **more: Any) -> dict[str, Any]:
     """A view as a model declares it."""
     lines = dict.fromkeys(columns, "A column.")
     return {"kind": VIEW, "grain": [], "columns": lines, "sql": sql, **more}
-
-
-def refused(application: Application) -> str:
-    """What the attempt to write a revision says; no file is left of it."""
-    versions = application.folder / "versions"
-    before = sorted(versions.glob("*.py")) if versions.exists() else []
-    with pytest.raises(CommandError) as caught:
-        application.revision()
-    assert sorted(versions.glob("*.py")) == before
-    assert isinstance(caught.value.__cause__, DeclarationError)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["public." + "x" * 64, "public." + "ü" * 32, "s" * 64 + ".v"])

@@ -293,13 +293,8 @@ DECLARE
     v_clock boolean;
 BEGIN
     -- Since engine version 3: somebody may have released a table while this waited.
-    IF pg_catalog.to_regprocedure('ledgerviews.released_tables()') IS NOT NULL THEN
-        IF ledgerviews.released_tables() IS NOT NULL THEN
-            RAISE EXCEPTION USING
-                ERRCODE = 'object_not_in_prerequisite_state',
-                MESSAGE = pg_catalog.format('Nothing can be refreshed while %s is released.', ledgerviews.released_tables()),
-                HINT = 'Put back what reads it: ledgerviews restore, or SELECT ledgerviews.restore().';
-        END IF;
+    IF pg_catalog.to_regprocedure('ledgerviews.require_restored()') IS NOT NULL THEN
+        PERFORM ledgerviews.require_restored();
     END IF;
     PERFORM ledgerviews.observe_sources();
     v_step.position := 0;

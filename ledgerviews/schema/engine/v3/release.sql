@@ -765,7 +765,7 @@ SELECT pg_catalog.string_agg(r.table_name, ', ' ORDER BY r.table_name) FROM ledg
 END;
 COMMENT ON FUNCTION ledgerviews.released_tables() IS 'The tables that are released and not restored; NULL for none.';
 
-CREATE FUNCTION ledgerviews.refuse_released() RETURNS trigger
+CREATE FUNCTION ledgerviews.require_restored() RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $body$
@@ -776,6 +776,16 @@ BEGIN
             MESSAGE = pg_catalog.format('Nothing can be refreshed while %s is released.', ledgerviews.released_tables()),
             HINT = 'Put back what reads it: ledgerviews restore, or SELECT ledgerviews.restore().';
     END IF;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.require_restored() IS 'Raise an error while a table is released.';
+
+CREATE FUNCTION ledgerviews.refuse_released() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    PERFORM ledgerviews.require_restored();
     RETURN NULL;
 END
 $body$;

@@ -8,6 +8,7 @@ END
 $body$;
 DROP TRIGGER refuse_released ON ledgerviews.run;
 DROP FUNCTION ledgerviews.refuse_released();
+DROP FUNCTION IF EXISTS ledgerviews.require_restored();
 DROP FUNCTION ledgerviews.released_tables();
 DROP FUNCTION ledgerviews.restore();
 DROP FUNCTION ledgerviews.put_back(integer);
