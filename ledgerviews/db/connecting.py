@@ -36,11 +36,14 @@ READ_ALIKE = {
     "standard_conforming_strings": "on",
     "backslash_quote": "safe_encoding",
     "quote_all_identifiers": "off",
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
 }
-"""What declared SQL means, and how it is printed, must not depend on: as PostgreSQL has them by default.
-
-Time zone, styles of dates and intervals and the like stay as they are, since rows are computed under them.
-"""
+"""What declared SQL means, how it is printed, and the rows that it gives must not depend on; the engine's own
+functions compute under the same."""
 
 _SCHEME = re.compile(r"^postgres(?:ql)?(?:\+[a-z0-9_]+)?://", re.IGNORECASE)
 # libpq takes a URL apart at the first @ or /, so a password in which they stand as they are would end up
@@ -130,7 +133,8 @@ def connect(
         except (psycopg.ProgrammingError, UnicodeError, ValueError) as exc:
             raise UsageError(f"The connection's settings cannot be used: {exc}") from None
         # The driver reads times in ISO only, and a database or role may have another default.
-        connection.execute(f"SET datestyle = 'ISO'; {read_alike(local=False)}")
+        # On the role's own path anybody may have put operators.
+        connection.execute(f"SET search_path = pg_catalog, pg_temp; {read_alike(local=False)}")
         connection.autocommit = autocommit
     if connection.info.server_version < MINIMUM_SERVER:
         version = connection.info.server_version

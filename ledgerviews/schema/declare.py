@@ -138,6 +138,7 @@ def compared(run: Run, wanted: Declared, *, history: str | None = None) -> Compa
         # The connection may be another env.py's, of a database or role with defaults of its own.
         run(db.read_alike(local=True), None)
         here = conditions(run)
+        run("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)", None)
         if here.engine >= NEEDED_ENGINE and (tables := run(query("released"), None)[0][0]):
             raise DriftError(
                 f"{tables} is released: what reads it is off, so that nothing can be compared.",

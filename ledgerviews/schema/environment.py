@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import closing, contextmanager, suppress
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,9 @@ from alembic.util import CommandError
 from psycopg import sql
 from sqlalchemy import exc as sqlalchemy_errors
 
-from ledgerviews import db
-from ledgerviews.config import MIGRATION_LOCK_TIMEOUT_MS, Settings
+from ledgerviews import db, revisions
+from ledgerviews.catalog import load
+from ledgerviews.config import MIGRATION_LOCK_TIMEOUT_MS, PACKAGED_MIGRATIONS, Settings
 from ledgerviews.errors import LedgerviewsError, LockedError, UsageError
 from ledgerviews.queries import query
 
@@ -31,7 +33,7 @@ from .execute import SETTINGS
 from .mistakes import failed, mistake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import ModuleType
 
     from alembic.runtime.migration import MigrationContext
@@ -110,6 +112,9 @@ def _online(settings: Settings, options: dict[str, Any]) -> None:
             raw.add_notice_handler(_warn)
             context.configure(connection=connection, **options)
             migration = context.get_context()
+            context.configure(connection=connection, fn=_under_own_path(migration, raw), **options)
+            migration = context.get_context()
+            _require_own(raw, settings)
             if "revision_context" in migration.opts and INFO not in options["target_metadata"].info:
                 declare(options["target_metadata"], settings=settings)
             if migration.opts.get("destination_rev") is None:
@@ -197,6 +202,26 @@ def _anything(raw: psycopg.Connection, migration: MigrationContext) -> bool:
     return bool(found or list(_steps(migration)))
 
 
+def _require_own(raw: psycopg.Connection, settings: Settings) -> None:
+    """Raise UsageError where the packaged revisions meet a project's, which may be called the same."""
+    if settings.migrations != PACKAGED_MIGRATIONS:
+        return
+    there: list[tuple[str, str]] = []
+    # Who may not read the registry is told by what reads it next.
+    with suppress(psycopg.errors.InsufficientPrivilege):
+        if raw.execute(query("installed")).fetchall()[0][0]:
+            history = {"history": f"{SCHEMA}.alembic_version"}
+            there = raw.execute(query("installed_here"), history).fetchall()
+    raw.rollback()
+    if there and {name for _, name in there}.isdisjoint(load(settings.models).models):
+        one = ".".join(there[0])
+        raise UsageError(
+            f"Database {raw.info.dbname!r} holds relations of other revisions than these, {one} for one;"
+            " nothing was changed.",
+            hint=revisions.elsewhere(settings.migrations),
+        )
+
+
 def _require_schema(
     raw: psycopg.Connection, target_metadata: sqlalchemy.MetaData, migration: MigrationContext
 ) -> None:
@@ -234,6 +259,35 @@ def _make_schema(raw: psycopg.Connection) -> None:
             hint=f"Connect as {owner!r} or a member of it, or look at what it holds and run"
             f" ALTER SCHEMA {SCHEMA} OWNER TO {sql.Identifier(raw.info.user).as_string(raw)}.",
         )
+
+
+def _under_own_path(migration: MigrationContext, raw: psycopg.Connection) -> Callable[..., Iterable[Any]]:
+    """Alembic's walk over the revisions, each run under the role's own search_path.
+
+    Whatever Alembic and SQLAlchemy ask beside them stays under the connection's: with the role's, PostgreSQL
+    would take anybody's operators for it.
+    """
+    walk: Callable[..., Iterable[Any]] = migration.opts["fn"]
+
+    @wraps(walk)
+    def steps(*given: Any) -> Iterator[Any]:
+        for step in walk(*given):
+            if getattr(step, "revision", None) is not None:
+                step.migration_fn = _run_under_own_path(step.migration_fn, raw)
+            yield step
+
+    return steps
+
+
+def _run_under_own_path(revision: Callable[..., None], raw: psycopg.Connection) -> Callable[..., None]:
+    @wraps(revision)
+    def run(**given: Any) -> None:
+        path = raw.execute("SHOW search_path").fetchall()[0][0]
+        raw.execute("RESET search_path")
+        revision(**given)
+        raw.execute("SELECT pg_catalog.set_config('search_path', %s, false)", [path])
+
+    return run
 
 
 def _steps(migration: MigrationContext) -> Iterable[Any]:

@@ -49,6 +49,13 @@ def writing(context: MigrationContext | None) -> bool:
     return not config.attributes.get(CHECKING) and getattr(command[0], "__name__", "") != "check"
 
 
+def tell_direction(operations: Operations) -> str:
+    """The statement after which the engine knows that a revision is taken back, if it is."""
+    # Alembic names the function that walks the revisions as the command.
+    back = getattr(operations.get_context().opts.get("fn"), "__name__", "") == "downgrade"
+    return "SELECT pg_catalog.set_config('ledgerviews.backwards', 'on', true);\n" if back else ""
+
+
 def offline(operations: Operations) -> bool:
     """Whether the script is printed (``--sql``) instead of run."""
     return bool(operations.get_context().as_sql)
@@ -105,12 +112,13 @@ def installed_version(operations: Operations) -> int:
 
 _HISTORY = """\
 SELECT pg_catalog.set_config('ledgerviews.history', COALESCE((
-    SELECT n.nspname || '.' || c.relname
+    SELECT pg_catalog.format('%s.%s', n.nspname, c.relname)
     FROM pg_catalog.pg_class AS c
-    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE c.oid = pg_catalog.to_regclass({})
+    JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass({})::pg_catalog.oid
 ), ''), true);
 """
+"""Under the path of the run, on which anybody may have put operators: each is named in full."""
 _GUARD = """\
 SET LOCAL search_path = pg_catalog, pg_temp;
 DO $body$

@@ -18,7 +18,15 @@ from psycopg import sql
 from ledgerviews.errors import DatabaseError, UsageError
 
 from . import stage_sql, staging, statements, unrefreshed
-from .execute import alike, command_errors, installed_version, offline, remember_history, settings_of
+from .execute import (
+    alike,
+    command_errors,
+    installed_version,
+    offline,
+    remember_history,
+    settings_of,
+    tell_direction,
+)
 from .incremental import ParentTable
 from .mistakes import unrun_check
 
@@ -35,6 +43,16 @@ ATTEMPTS = 3
 
 _HEADER = re.compile(r'CREATE (?:VIEW|MATERIALIZED VIEW|FUNCTION) [^.]+\."?([^".(]+?)"?(\(| AS\n)')
 _MINE = re.compile(r'"?ledgerviews_next_[0-9a-f]{8}"?\.')
+
+_OUR_PATH = """\
+SELECT pg_catalog.set_config('ledgerviews.path', pg_catalog.current_setting('search_path'), true);
+SET LOCAL search_path = pg_catalog, pg_temp;
+"""
+"""Nobody else's operators are called by what is made here; texts run as they are get the other path."""
+
+_THEIR_PATH = (
+    "SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('ledgerviews.path'), true);\n"
+)
 
 
 @Operations.register_operation("ledgerviews_replace")
@@ -77,7 +95,7 @@ def _replace(operations: Operations, operation: ReplaceOp) -> None:
 
 
 def _run(operations: Operations, operation: ReplaceOp) -> None:
-    text = remember_history(operations)
+    text = remember_history(operations) + tell_direction(operations)
     settings = settings_of(operations)
     text += script(operation.before, operation.after, settings=settings, fill=operation.fill)
     if offline(operations):
@@ -140,8 +158,9 @@ def script(
     gone = [name for name in were if name not in shall]
     tracked = sql.Literal(settings.tracking)
     parts = [
+        _OUR_PATH,
         *(_create_source(shall[name]) for name in _parents_first(new, shall)),
-        "SELECT ledgerviews.replace_begin(pg_catalog.current_setting('search_path'));\n",
+        "SELECT ledgerviews.replace_begin(pg_catalog.current_setting('ledgerviews.path'));\n",
         *(stage_sql.stage(item, schema=settings.schema, known=known, fill=fill) for item in items),
         f"SELECT ledgerviews.build(populate => {'true' if settings.populate else 'false'});\n",
         sql.SQL(
@@ -164,7 +183,7 @@ def script(
     parts += unrefreshed.statements(items)
     if changed:
         parts.append(statements.track_sources(changed, tracking=settings.tracking))
-    return "".join(parts)
+    return "".join([*parts, _THEIR_PATH])
 
 
 def _create_source(arguments: Mapping[str, Any]) -> str:

@@ -127,6 +127,22 @@ def test_a_forgotten_variable_is_named(shop: Shop, run_cli: pg.RunCli) -> None: 
         assert "LEDGERVIEWS_MODELS and LEDGERVIEWS_MIGRATIONS are not set here" in one.stderr
 
 
+def test_the_package_s_revisions_are_not_run_over_a_project_s(bare: Shop, run_cli: pg.RunCli) -> None:
+    """Where both call theirs alike and the variables are forgotten, nothing is done, and they are named."""
+    assert bare("db", "revision", "-m", "first", "--rev-id", "0002").returncode == 0
+    assert bare("db", "upgrade").returncode == 0
+    done = [
+        run_cli(*words.split(), url=bare.url)
+        for words in ("db downgrade -1", "db upgrade", "db downgrade base")
+    ]
+
+    for one in done:
+        assert one.returncode == 2
+        assert "holds relations of other revisions than these, public." in one.stderr
+        assert "LEDGERVIEWS_MODELS and LEDGERVIEWS_MIGRATIONS are not set here" in one.stderr
+    assert "0002 (head)" in bare("db", "current").stdout
+
+
 def test_a_schema_that_is_not_there_is_told_by_each_command(
     shop: Shop,  # noqa: F811
     run_cli: pg.RunCli,

@@ -198,6 +198,33 @@ def by_day(application: Application, empty_url: str) -> Application:
     return application
 
 
+def test_a_revision_that_was_wrong_while_there_were_no_rows_is_left_by_going_back(
+    by_day: Application, empty_url: str, connect: Connect
+) -> None:
+    """A downgrade over its repair is done; its figures are not published, and the repair can be had again."""
+    connection = connect(empty_url)
+    right = by_day.models["daily"]["sql"]
+    by_day.models["daily"]["sql"] = right.replace("sum(e.total)", "sum(sum(e.total)) OVER ()")
+    by_day.change()
+    by_day.models["daily"]["sql"] = right
+    by_day.change()
+    connection.execute(
+        "INSERT INTO public.orders (id, total, placed)"
+        " SELECT n, n, now() - n * interval '1 day' FROM generate_series(1, 5) AS n"
+    )
+    connection.execute("CALL ledgerviews.refresh()")
+    published = connection.execute("TABLE public.daily").fetchall()
+
+    by_day.downgrade()
+    with pytest.raises(psycopg.errors.DataException, match="is not the same computed by day"):
+        connection.execute("CALL ledgerviews.refresh()")
+    by_day.upgrade()
+    connection.execute("CALL ledgerviews.refresh()")
+
+    assert sorted(row[1:] for row in published) == [(1, n) for n in range(1, 6)]
+    assert sorted(connection.execute("TABLE public.daily").fetchall()) == sorted(published)
+
+
 @pytest.mark.parametrize("name", ["stg", "daily", "kpis"])
 def test_columns_that_only_the_declaration_changes_are_told(by_day: Application, name: str) -> None:
     """One removed, one added, one renamed, another order: of a view and of either mart, with what to do."""

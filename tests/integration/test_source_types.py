@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from tests.replacing import DAILY, SHOP, SOURCE, TABLES, open_shop, replace, rows, true_rows
+from tests.replacing import DAILY, SHOP, SOURCE, TABLES, TOP, open_shop, replace, rows, true_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +85,39 @@ def test_days_are_those_of_every_session(
 
     assert scopes == ["days", "days"]
     assert rows(connection, "public.daily") == true_rows(connection, SHOP, "daily")
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_rows_are_computed_under_utc(empty_url: str, connect: Connect, zone: str) -> None:
+    """Casts and CURRENT_DATE give the same to whoever refreshes, verifies or replaces, from wherever."""
+    connection = connect(empty_url)
+    connection.execute("SET TimeZone = 'UTC'")
+    open_shop(connection, empty_url, foreign=False)
+    connection.execute(
+        "INSERT INTO public.orders"
+        " SELECT 90000 + n, 'c', now() - n * interval '1 hour', 1 FROM generate_series(0, 60) AS n"
+    )
+    cast = DAILY | {
+        name: DAILY[name].replace("ledgerviews.utc_day(o.placed_at)", "o.placed_at::date")
+        for name in ("definition", "day_definition")
+    }
+    base = SHOP["base"] | {
+        "definition": SHOP["base"]["definition"].replace(
+            "ledgerviews.utc_day(o.placed_at)", "o.placed_at::date"
+        )
+    }
+    top = TOP | {"definition": TOP["definition"].replace("d.day,", "CURRENT_DATE AS day,").split("GROUP")[0]}
+    after = SHOP | {"base": base, "daily": cast, "top": top}
+    connection.execute(f"ALTER DATABASE {connection.info.dbname} SET TimeZone = '{zone}'".encode())
+    with closing(psycopg.connect(empty_url, autocommit=True)) as far:
+        replace(empty_url, SHOP, after)
+        assert rows(connection, "public.daily") == true_rows(connection, after, "daily")
+        far.execute("INSERT INTO public.orders VALUES (95000, 'c', now() - interval '30 hours', 1)")
+        far.execute("CALL ledgerviews.refresh(NULL::text[], 'verify')")
+    found = rows(connection, "public.daily"), rows(connection, "public.top")
+
+    assert found[0] == true_rows(connection, after, "daily")
+    assert found[1] == true_rows(connection, after, "top")
 
 
 def test_a_type_younger_than_the_writer_s_snapshot(empty_url: str, connect: Connect) -> None:

@@ -64,14 +64,13 @@ def test_every_query_is_asked() -> None:
 
 
 def test_what_moves_is_the_same_to_the_comparison_and_to_the_engine() -> None:
-    """Both search a parsed tree for functions, the one before an engine is there; they look for the same ones."""
+    """Both search a parsed tree, one before an engine is there, and look for the same functions."""
     texts = [
         query("printed"),
         (ROOT / "ledgerviews/schema/engine/v2/relations.sql").read_text(encoding="utf-8"),
     ]
-    functions = [
-        re.findall(r"'pg_catalog\.(\w+\([a-z]*\))'::pg_catalog\.regprocedure", text) for text in texts
-    ]
+    named = re.compile(r"'pg_catalog\.(\w+\([a-z]*\))'::pg_catalog\.regprocedure")
+    functions = [named.findall(text) for text in texts]
     nodes = [re.findall(r"':\(\?:([^)]+)\)", text) for text in texts]
 
     assert functions[0]

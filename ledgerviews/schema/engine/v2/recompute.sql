@@ -304,9 +304,15 @@ RETURN (
 );
 COMMENT ON FUNCTION ledgerviews.last_took(text, text) IS 'How long it took when the relation was last computed as a whole, in words.';
 
+-- Whoever calls it, the rows that it computes are the same.
 CREATE FUNCTION ledgerviews.publish(run_id bigint, step ledgerviews.step, steps integer, mode text, open_since date) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET TimeZone = 'UTC'
+SET DateStyle = 'ISO, MDY'
+SET IntervalStyle = 'postgres'
+SET extra_float_digits = '1'
+SET bytea_output = 'hex'
 AS $body$
 DECLARE
     v_mart record;

@@ -60,9 +60,15 @@ $body$;
 COMMENT ON FUNCTION ledgerviews.verify_relation(ledgerviews.step) IS
 'Compare a published materialized view row by row with a full recompute in this snapshot; NULL where they agree.';
 
+-- Whoever calls it, the rows that it computes are the same.
 CREATE FUNCTION ledgerviews.verify(steps ledgerviews.step[]) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET TimeZone = 'UTC'
+SET DateStyle = 'ISO, MDY'
+SET IntervalStyle = 'postgres'
+SET extra_float_digits = '1'
+SET bytea_output = 'hex'
 AS $body$
 DECLARE
     v_step ledgerviews.step;
@@ -121,9 +127,15 @@ END
 $body$;
 COMMENT ON FUNCTION ledgerviews.pending(text, text) IS 'The days that the next refresh of a relation would recompute; changes nothing.';
 
+-- Whoever calls it, the rows that it computes are the same.
 CREATE FUNCTION ledgerviews.scrub_relation(schema_name text, relation_name text) RETURNS text
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET TimeZone = 'UTC'
+SET DateStyle = 'ISO, MDY'
+SET IntervalStyle = 'postgres'
+SET extra_float_digits = '1'
+SET bytea_output = 'hex'
 AS $body$
 DECLARE
     v_mart record;

@@ -131,6 +131,12 @@ $body$;
 COMMENT ON FUNCTION ledgerviews.grant_defaults(ledgerviews.member) IS
 'Give something new what the default privileges of its schema would have given it there.';
 
+CREATE FUNCTION ledgerviews.goes_back() RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+RETURN COALESCE(pg_catalog.current_setting('ledgerviews.backwards', true), '') = 'on';
+COMMENT ON FUNCTION ledgerviews.goes_back() IS 'Whether a revision is taken back in this transaction.';
+
 CREATE FUNCTION ledgerviews.refuse_built_days(days ledgerviews.member) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -255,7 +261,8 @@ BEGIN
                 WHERE c.oid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', v_next, v_staged.registered ->> 'rollup'));
                 EXECUTE v_line;
             END IF;
-            IF member.part = 'days' THEN
+            -- A revision that was wrong can only be left behind by going back over it; what it brings is computed anew.
+            IF member.part = 'days' AND NOT ledgerviews.goes_back() THEN
                 PERFORM ledgerviews.refuse_built_days(member);
             END IF;
         ELSE

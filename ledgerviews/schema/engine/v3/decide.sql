@@ -268,9 +268,15 @@ END
 $body$;
 COMMENT ON FUNCTION ledgerviews.drop_kept() IS 'Drop what the last replacement kept, unless somebody reads it.';
 
+-- Whoever calls it, the rows that it computes are the same.
 CREATE FUNCTION ledgerviews.build(populate boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET TimeZone = 'UTC'
+SET DateStyle = 'ISO, MDY'
+SET IntervalStyle = 'postgres'
+SET extra_float_digits = '1'
+SET bytea_output = 'hex'
 AS $body$
 DECLARE
     v_member ledgerviews.member;

@@ -628,9 +628,15 @@ END
 $body$;
 COMMENT ON FUNCTION ledgerviews.put_back_one(ledgerviews.released_object) IS 'Put one object back, with all that hung on it.';
 
+-- Whoever calls it, the rows that it computes are the same.
 CREATE FUNCTION ledgerviews.put_back(level integer) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET TimeZone = 'UTC'
+SET DateStyle = 'ISO, MDY'
+SET IntervalStyle = 'postgres'
+SET extra_float_digits = '1'
+SET bytea_output = 'hex'
 AS $body$
 DECLARE
     v_object ledgerviews.released_object;

@@ -41,6 +41,7 @@ DROP FUNCTION ledgerviews.foresee();
 DROP FUNCTION ledgerviews.decide();
 DROP FUNCTION ledgerviews.build_member(ledgerviews.member, jsonb);
 DROP FUNCTION IF EXISTS ledgerviews.refuse_built_days(ledgerviews.member);
+DROP FUNCTION IF EXISTS ledgerviews.goes_back();
 DROP FUNCTION ledgerviews.make_key(ledgerviews.staged, text);
 DROP FUNCTION ledgerviews.listed(jsonb);
 DROP FUNCTION ledgerviews.grant_defaults(ledgerviews.member);

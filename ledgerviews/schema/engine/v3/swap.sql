@@ -111,6 +111,7 @@ BEGIN
     SET rebuild = CASE
             WHEN NOT m.needed THEN 'it was never computed'
             WHEN s.rollup_was IS NOT NULL AND NOT r.sources <@ s.sources_were THEN 'its sources are others'
+            WHEN r.rollup IS NOT NULL AND ledgerviews.goes_back() THEN 'a downgrade brought it back'
         END,
         dirty = '{}',
         row_count = COALESCE(m.row_count, 0),
