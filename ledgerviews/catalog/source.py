@@ -67,6 +67,13 @@ def require_parent(source: Source, sources: Mapping[tuple[str, str], Source]) ->
         if name not in source.columns:
             meant = did_you_mean(name, source.columns)
             raise DeclarationError(f"Source {source.qualified}: it does not declare its column {name}{meant}")
+    for index in source.indexes:
+        for column in (name.strip() for name in index.split(",")):
+            if column not in source.columns:
+                raise DeclarationError(
+                    f"Source {source.qualified}: its indexes name {column}, which it does not declare"
+                    f"{did_you_mean(column, source.columns)}"
+                )
     _require_time(source)
     if source.parent is None:
         return

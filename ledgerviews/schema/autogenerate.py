@@ -263,5 +263,8 @@ def _command_errors(autogen_context: AutogenContext) -> Iterator[None]:
         raise CommandError(str(exc)) from exc
     except psycopg.Error as exc:
         assert autogen_context.connection is not None  # noqa: S101 (autogenerate is never offline)
-        target = place_in_words(autogen_context.connection.connection.driver_connection)
-        raise CommandError(str(error := db.translate(exc, target=target))) from error
+        raw = autogen_context.connection.connection.driver_connection
+        # To ask who holds a lock.
+        asked = raw if isinstance(raw, psycopg.Connection) else None
+        error = db.translate(exc, target=place_in_words(raw), connection=asked)
+        raise CommandError(str(error)) from error

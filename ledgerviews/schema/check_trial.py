@@ -9,6 +9,7 @@ from ledgerviews.queries import query
 from ledgerviews.sqltext import statement, unopened
 
 from .sql_errors import ENDS_EARLY, SYNTAX, is_about_the_text, message, position, sqlstate
+from .trial import undone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -44,33 +45,32 @@ def _tried(
 ) -> dict[str, Any]:
     # The bracket stands on a line of its own, because an expression may end in a comment.
     begin, end = f"CREATE TEMPORARY VIEW {view} AS\nSELECT m.* FROM {rows} AS m WHERE NOT (", "\n)"
-    run("SAVEPOINT ledgerviews_check", None)
-    try:
-        # One that holds another statement is not sent: the driver would have that run, too.
-        statement(expression)
-        if (closed := unopened(expression)) is not None:
-            # It would close ours, and what follows would stand beside NOT (…): another condition.
-            return {"error": "it closes a bracket that it does not open", "sqlstate": SYNTAX, "at": closed}
-        run(f"{begin}{expression}{end}", None)
-    except DeclarationError:
-        return {"error": "it holds more than one statement", "sqlstate": SYNTAX}
-    except Exception as exc:
-        if not is_about_the_text(exc):
-            raise
-        found, state = position(exc), sqlstate(exc)
-        at = None if found is None else min(max(found - len(begin), 0), len(expression))
-        if state == SYNTAX and at == len(expression):
-            # What PostgreSQL points at is our bracket.
-            return {"error": ENDS_EARLY, "sqlstate": state, "at": at}
-        if state != SYNTAX and awaits(expression):
-            return {}
-        words = message(exc, behind=end)
-        if state == _OTHER_TYPE:
-            run("ROLLBACK TO SAVEPOINT ledgerviews_check", None)
-            words = _no_condition(run, expression, rows=rows, view=view) or words
-        return {"error": words, "sqlstate": state, "at": at}
-    finally:
-        run("ROLLBACK TO SAVEPOINT ledgerviews_check", None)
+    with undone(run, "ledgerviews_check"):
+        try:
+            # One that holds another statement is not sent: the driver would have that run, too.
+            statement(expression)
+            if (closed := unopened(expression)) is not None:
+                # It would close ours, and what follows would stand beside NOT (…): another condition.
+                told = "it closes a bracket that it does not open"
+                return {"error": told, "sqlstate": SYNTAX, "at": closed}
+            run(f"{begin}{expression}{end}", None)
+        except DeclarationError:
+            return {"error": "it holds more than one statement", "sqlstate": SYNTAX}
+        except Exception as exc:
+            if not is_about_the_text(exc):
+                raise
+            found, state = position(exc), sqlstate(exc)
+            at = None if found is None else min(max(found - len(begin), 0), len(expression))
+            if state == SYNTAX and at == len(expression):
+                # What PostgreSQL points at is our bracket.
+                return {"error": ENDS_EARLY, "sqlstate": state, "at": at}
+            if state != SYNTAX and awaits(expression):
+                return {}
+            words = message(exc, behind=end)
+            if state == _OTHER_TYPE:
+                run("ROLLBACK TO SAVEPOINT ledgerviews_check", None)
+                words = _no_condition(run, expression, rows=rows, view=view) or words
+            return {"error": words, "sqlstate": state, "at": at}
     return {}
 
 

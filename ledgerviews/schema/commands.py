@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from ledgerviews.config import Settings
 
 
+_ID = re.compile(r"[\w.]+")
+
+
 def config(settings: Settings, *, stdout: TextIO | None = None) -> Config:
     """An Alembic Config for these settings; no ini file is read."""
     if settings.migrations is None:
@@ -162,6 +165,9 @@ def revision(
     """
     made = config(settings, stdout=stdout)
     _require_own(settings)
+    message = _message(message)
+    if revision_id is not None:
+        _require_new(settings, revision_id)
     made.attributes[NO_EMPTY_REVISION] = True
     try:
         # Alembic tells what it generates on standard output, where the file's path alone belongs.
@@ -216,6 +222,26 @@ def _pending(settings: Settings, made: Config) -> list[Path]:
         at = tuple(row[0] for row in connection.execute(query("database_heads"))) if stands else ()
     found = scripts.iterate_revisions("heads", at or "base", implicit_base=True)
     return [Path(script.path) for script in reversed(list(found)) if script.revision not in at]
+
+
+def _message(text: str) -> str:
+    """What a revision does, in one line; raises UsageError where nothing is said."""
+    if words := " ".join(text.split()):
+        return words
+    raise UsageError("The message is empty.", hint="Say in a few words what the revision does: -m TEXT.")
+
+
+def _require_new(settings: Settings, revision_id: str) -> None:
+    """Raise UsageError for an id that another revision has, or that Alembic could not find again."""
+    if not _ID.fullmatch(revision_id):
+        raise UsageError(
+            f"{revision_id!r} cannot be a revision's id.", hint="Use letters, digits, _ and . only."
+        )
+    if revision_id in revisions.known(settings.migrations or ""):
+        raise UsageError(
+            f"There is a revision {revision_id} already.",
+            hint="Choose another id; or leave --rev-id out, and one is chosen.",
+        )
 
 
 def _next(migrations: str) -> str | None:

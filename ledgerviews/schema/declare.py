@@ -23,7 +23,8 @@ from .normal import normalized
 from .pointing import in_file
 from .role_look import missing_roles
 from .specs import declared
-from .sql_errors import is_about_the_text, syntax_error
+from .sql_errors import sqlstate, syntax_error
+from .trial import undone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from .compare import Difference
     from .keys import Spec
     from .live import Place, Registered, Run, State
+
+_ENDS_IT = frozenset({"08", "57"})
+"""The connection is lost, or whoever runs this cancelled it."""
 
 INFO = "ledgerviews"
 """The key under which a MetaData's info carries what was declared."""
@@ -71,6 +75,7 @@ class Comparison:
         schemas: where names without a schema are looked up.
         missing_roles: the declared roles that do not exist, and what declares them.
         misfits: what the declared columns of sources are not, by source.
+        with_engine: whether the engine was there for the comparison, installed or brought for it.
     """
 
     specs: dict[str, Spec]
@@ -80,6 +85,7 @@ class Comparison:
     schemas: Sequence[str]
     missing_roles: dict[str, tuple[str, ...]]
     misfits: dict[str, tuple[str, ...]]
+    with_engine: bool
 
 
 def declare(
@@ -133,8 +139,7 @@ def compared(run: Run, wanted: Declared, *, history: str | None = None) -> Compa
         history: the version table of the revisions that are to be written, ``schema.name``: what others
             installed is left standing. Empty where it stands not yet, None where nobody knows it.
     """
-    run("SAVEPOINT ledgerviews_look", None)
-    try:
+    with undone(run, "ledgerviews_look"):
         # The connection may be another env.py's, of a database or role with defaults of its own.
         run(db.read_alike(local=True), None)
         here = conditions(run)
@@ -152,8 +157,7 @@ def compared(run: Run, wanted: Declared, *, history: str | None = None) -> Compa
             raise _in_words_of_postgresql(run, exc, wanted.catalog) from None
         state = read(run, specs, here, schema=wanted.schema, history=history)
         asked = in_question(specs, state, schema=wanted.schema) if here.may_create else {}
-        if asked and not here.engine:
-            _bring_engine(run)
+        with_engine = here.engine > 0 or (bool(asked) and _bring_engine(run))
         normals = (
             normalized(
                 run,
@@ -174,8 +178,6 @@ def compared(run: Run, wanted: Declared, *, history: str | None = None) -> Compa
         changed = altered(run, here.engine, may_create=here.may_create) if known else {}
         missing = missing_roles(run, found)
         unfit = misfits(run, wanted.catalog.sources.values()) if wanted.catalog is not None else {}
-    finally:
-        run("ROLLBACK TO SAVEPOINT ledgerviews_look", None)
     return Comparison(
         specs=specs,
         state=state,
@@ -184,19 +186,24 @@ def compared(run: Run, wanted: Declared, *, history: str | None = None) -> Compa
         schemas=here.schemas,
         missing_roles=missing,
         misfits=unfit,
+        with_engine=with_engine,
     )
 
 
-def _bring_engine(run: Run) -> None:
-    """Install the engine for what is compared, as the revision will; where this role may not, go without."""
+def _bring_engine(run: Run) -> bool:
+    """Install the engine for what is compared, as the revision will; False where this role may not."""
     run("SAVEPOINT ledgerviews_engine", None)
     try:
         run(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA};\n{script(0, LATEST)}", None)
     except Exception as exc:
-        if not is_about_the_text(exc):
+        state = sqlstate(exc)
+        if state is None or state[:2] in _ENDS_IT:
             raise
+        # Whatever is in the way, another upgrade or an event trigger, say, meets the revision when it runs.
         run("ROLLBACK TO SAVEPOINT ledgerviews_engine", None)
+        return False
     run("RELEASE SAVEPOINT ledgerviews_engine", None)
+    return True
 
 
 def _in_words_of_postgresql(run: Run, exc: UnreadableError, catalog: Catalog | None) -> DeclarationError:

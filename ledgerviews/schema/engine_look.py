@@ -10,6 +10,7 @@ from ledgerviews.queries import query
 from . import engine_versions
 from .engine_functions import differing, functions
 from .sql_errors import is_about_the_text
+from .trial import undone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,16 +52,13 @@ def in_words(found: Mapping[str, tuple[str, ...]]) -> list[str]:
 
 def _other_bodies(run: Run, in_question: Sequence[Function]) -> list[str]:
     """Those of which the frozen text gives another body than the one that stands."""
-    run("SAVEPOINT ledgerviews_functions", None)
-    try:
+    with undone(run, "ledgerviews_functions"):
         for function in in_question:
             _make(run, function.temporary())
         # What was printed need not come back as it went, and what was restored from a dump was made from it.
         for _, definition in run(query("other_bodies"), None):
             _make(run, definition)
         return [row[0] for row in run(query("other_bodies"), None)]
-    finally:
-        run("ROLLBACK TO SAVEPOINT ledgerviews_functions", None)
 
 
 def _make(run: Run, statement: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import closing, contextmanager, suppress
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,9 +30,10 @@ from .declare import INFO, declare
 from .engine_versions import SCHEMA
 from .execute import SETTINGS
 from .mistakes import failed, mistake
+from .search_paths import revisions_under_theirs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from types import ModuleType
 
     from alembic.runtime.migration import MigrationContext
@@ -105,14 +105,18 @@ def _online(settings: Settings, options: dict[str, Any]) -> None:
     ):
         _limit(raw, settings)
         engine = sqlalchemy.create_engine(
-            "postgresql+psycopg://", creator=lambda: raw, poolclass=sqlalchemy.StaticPool
+            "postgresql+psycopg://",
+            creator=lambda: raw,
+            poolclass=sqlalchemy.StaticPool,
+            # It would log a traceback where the connection is lost; what is open ends with the connection.
+            pool_reset_on_return=None,
         )
         with engine.connect() as connection:
             connection.rollback()  # what SQLAlchemy asked the server at the start
             raw.add_notice_handler(_warn)
             context.configure(connection=connection, **options)
             migration = context.get_context()
-            context.configure(connection=connection, fn=_under_own_path(migration, raw), **options)
+            context.configure(connection=connection, fn=revisions_under_theirs(migration, raw), **options)
             migration = context.get_context()
             _require_own(raw, settings)
             if "revision_context" in migration.opts and INFO not in options["target_metadata"].info:
@@ -138,12 +142,21 @@ def _online(settings: Settings, options: dict[str, Any]) -> None:
 def _translated(raw: psycopg.Connection, *, target: str) -> Iterator[None]:
     """Turn the driver's errors into ours, bare or as SQLAlchemy wraps them."""
     try:
-        with db.translated(target=target, connection=raw):
-            yield
-    except sqlalchemy_errors.DBAPIError as exc:
-        if not isinstance(exc.orig, psycopg.Error):
+        yield
+    except (psycopg.Error, sqlalchemy_errors.DBAPIError) as exc:
+        driver = _first(exc) if raw.closed else getattr(exc, "orig", exc)
+        if not isinstance(driver, psycopg.Error):
             raise
-        raise db.translate(exc.orig, target=target, connection=raw) from exc
+        raise db.translate(driver, target=target, connection=raw) from exc
+
+
+def _first(exc: BaseException) -> BaseException:
+    """What ended the connection: whatever is rolled back after that raises an error of its own."""
+    found, one = exc, exc.__context__
+    while one is not None:
+        found = one if isinstance(one, psycopg.Error) else found
+        one = one.__context__
+    return getattr(found, "orig", found)
 
 
 def _warn(diag: psycopg.errors.Diagnostic) -> None:
@@ -259,35 +272,6 @@ def _make_schema(raw: psycopg.Connection) -> None:
             hint=f"Connect as {owner!r} or a member of it, or look at what it holds and run"
             f" ALTER SCHEMA {SCHEMA} OWNER TO {sql.Identifier(raw.info.user).as_string(raw)}.",
         )
-
-
-def _under_own_path(migration: MigrationContext, raw: psycopg.Connection) -> Callable[..., Iterable[Any]]:
-    """Alembic's walk over the revisions, each run under the role's own search_path.
-
-    Whatever Alembic and SQLAlchemy ask beside them stays under the connection's: with the role's, PostgreSQL
-    would take anybody's operators for it.
-    """
-    walk: Callable[..., Iterable[Any]] = migration.opts["fn"]
-
-    @wraps(walk)
-    def steps(*given: Any) -> Iterator[Any]:
-        for step in walk(*given):
-            if getattr(step, "revision", None) is not None:
-                step.migration_fn = _run_under_own_path(step.migration_fn, raw)
-            yield step
-
-    return steps
-
-
-def _run_under_own_path(revision: Callable[..., None], raw: psycopg.Connection) -> Callable[..., None]:
-    @wraps(revision)
-    def run(**given: Any) -> None:
-        path = raw.execute("SHOW search_path").fetchall()[0][0]
-        raw.execute("RESET search_path")
-        revision(**given)
-        raw.execute("SELECT pg_catalog.set_config('search_path', %s, false)", [path])
-
-    return run
 
 
 def _steps(migration: MigrationContext) -> Iterable[Any]:

@@ -35,7 +35,7 @@ def mistake(exc: Exception, folder: Path) -> UsageError | None:
     if isinstance(exc, SyntaxError) and exc.filename is not None and _below(exc.filename, folder):
         return no_python(exc.filename, exc)
     if (place := _place(exc, folder)) is not None:
-        return UsageError(f"{place}: {_words(exc, folder)}.", hint=_AGAIN)
+        return UsageError(f"{place}: {_words(exc, folder)}.", hint=_env_of_two_lines(exc, folder) or _AGAIN)
     if isinstance(exc, AttributeError) and isinstance(exc.obj, ModuleType):
         # Alembic looks for upgrade() and downgrade(), and no line of the file is run.
         file = exc.obj.__file__ or ""
@@ -43,6 +43,18 @@ def mistake(exc: Exception, folder: Path) -> UsageError | None:
             return UsageError(f"{file} has no {exc.name}().", hint=_AGAIN)
     # Of these the traceback has no file: NUL in one, a parent that Alembic looks up in vain.
     return flaw(folder) if isinstance(exc, (SyntaxError, KeyError)) else None
+
+
+def _env_of_two_lines(exc: Exception, folder: Path) -> str | None:
+    """What an env.py that ``alembic init`` wrote may be instead; None where it is another file, or is so."""
+    env = folder / "env.py"
+    frames = traceback.extract_tb(exc.__traceback__)
+    if not any(Path(frame.filename) == env for frame in frames) or "ledgerviews" in env.read_text("utf-8"):
+        return None
+    return (
+        "Mend it. Where it is there for ledgerviews alone, two lines are all of it: `from ledgerviews.schema"
+        " import run_migrations` and `run_migrations()`."
+    )
 
 
 def failed(

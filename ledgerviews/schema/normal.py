@@ -22,6 +22,7 @@ from .made import Made, quoted, temporary
 from .moving import moving_names
 from .printed import Normal, moving_calls, plain, read_columns
 from .sql_errors import is_about_the_text, message, position, sqlstate
+from .trial import undone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,15 +53,12 @@ def normalized(
         schema: the target schema.
         search_path: that under which an entity's text is run.
     """
-    run("SAVEPOINT ledgerviews_compare", None)
-    try:
+    with undone(run, "ledgerviews_compare"):
         run(_OURS, None)
         maker = _Maker(run, specs, schema=schema, search_path=search_path)
         for key in specs:
             maker.create(key)
         return maker.printed(standing)
-    finally:
-        run("ROLLBACK TO SAVEPOINT ledgerviews_compare", None)
 
 
 class _Maker:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ledgerviews.config import DEFAULT_MODELS
 from ledgerviews.errors import DeclarationError, UnwritableError
 from ledgerviews.sqltext import dotted_name, qualified_names, statement
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from .keys import Spec
     from .printed import Normal
 
+_PACKAGED = Path(__file__).resolve().parents[1] / DEFAULT_MODELS.rpartition(".")[2]
 _NOT_ALLOWED = "42501"
 """Whoever writes the revision may do less than who runs it."""
 _NO_COLUMN = "42703"
@@ -140,6 +143,14 @@ def mend(catalog: Catalog | None, one: Difference) -> str:
         return _declare_column(catalog, one, normal)
     if catalog is None or one.key not in catalog.models:
         return "Mend it"
+    if catalog.models[one.key].path.is_relative_to(_PACKAGED):
+        return (
+            "Run the application's own migrations; or set LEDGERVIEWS_MODELS to models of yours: where it is"
+            " not set, the package's own are meant"
+        )
+    if normal is not None and normal.part == "day_definition":
+        # Its own SELECT was tried before.
+        return f"Mend the day_rows of {', '.join((one.after or {})['sources'])} in sources.py"
     return f"Mend it in {one.key}{'.py' if normal is not None and normal.part in _IN_PYTHON else '.sql'}"
 
 
@@ -156,6 +167,8 @@ def _declare_column(catalog: Catalog | None, one: Difference, normal: Normal) ->
         if source.qualified in spec.get("sources", ())
         for column in source.columns
     }
+    if found[-1] in declared:
+        return f"The table has no {found[-1]}: mend the columns of its source in sources.py"
     near = get_close_matches(found[-1], sorted(declared), n=1)
     return f"Did you mean {near[0]}? Else declare {found[-1]} {_AMONG}" if near else f"Declare it {_AMONG}"
 
@@ -186,7 +199,7 @@ def _may_come(spec: Spec, normal: Normal) -> bool:
 
 def _waits_for_engine(one: Difference, found: Comparison) -> bool:
     """Whether what is refused calls functions of the engine, which the same revision brings."""
-    if found.state.engine or one.after is None or one.normal is None:
+    if found.with_engine or one.after is None or one.normal is None:
         return False
     # Columns do not come with it: a misspelt one is told at once.
     if one.normal.sqlstate not in _NO_ENGINE or one.normal.part in {"indexes", "options"}:

@@ -17,7 +17,7 @@ from psycopg import sql
 
 from ledgerviews.errors import DatabaseError, UsageError
 
-from . import stage_sql, staging, statements, unrefreshed
+from . import search_paths, stage_sql, staging, statements, unrefreshed
 from .execute import (
     alike,
     command_errors,
@@ -33,6 +33,8 @@ from .mistakes import unrun_check
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import sqlalchemy
+
     from ledgerviews.config import Settings
 
 ENGINE = 3
@@ -43,16 +45,6 @@ ATTEMPTS = 3
 
 _HEADER = re.compile(r'CREATE (?:VIEW|MATERIALIZED VIEW|FUNCTION) [^.]+\."?([^".(]+?)"?(\(| AS\n)')
 _MINE = re.compile(r'"?ledgerviews_next_[0-9a-f]{8}"?\.')
-
-_OUR_PATH = """\
-SELECT pg_catalog.set_config('ledgerviews.path', pg_catalog.current_setting('search_path'), true);
-SET LOCAL search_path = pg_catalog, pg_temp;
-"""
-"""Nobody else's operators are called by what is made here; texts run as they are get the other path."""
-
-_THEIR_PATH = (
-    "SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('ledgerviews.path'), true);\n"
-)
 
 
 @Operations.register_operation("ledgerviews_replace")
@@ -107,7 +99,7 @@ def _run(operations: Operations, operation: ReplaceOp) -> None:
             hint=f"Put op.ledgerviews_engine(version={ENGINE}) before it, or into an earlier revision.",
         )
     bind = operations.get_bind()
-    raw: Any = bind.connection.driver_connection
+    raw = _driver(bind)
     sent = _encoded(text, raw.info.encoding)
     for attempt in range(1, ATTEMPTS + 1):
         own = not bind.in_nested_transaction() and _begin_anew(raw)
@@ -127,6 +119,17 @@ def _run(operations: Operations, operation: ReplaceOp) -> None:
             raise
         else:
             return
+
+
+def _driver(bind: sqlalchemy.Connection) -> psycopg.Connection:
+    """The connection itself; raises UsageError where it is none of psycopg 3."""
+    raw = bind.connection.driver_connection
+    if not isinstance(raw, psycopg.Connection):
+        raise UsageError(
+            f"op.ledgerviews_replace needs psycopg 3, and this connection is one of {type(raw).__module__}.",
+            hint="Have env.py connect to postgresql+psycopg://…, and install psycopg.",
+        )
+    return raw
 
 
 def _encoded(text: str, encoding: str) -> bytes:
@@ -158,7 +161,7 @@ def script(
     gone = [name for name in were if name not in shall]
     tracked = sql.Literal(settings.tracking)
     parts = [
-        _OUR_PATH,
+        search_paths.OURS,
         *(_create_source(shall[name]) for name in _parents_first(new, shall)),
         "SELECT ledgerviews.replace_begin(pg_catalog.current_setting('ledgerviews.path'));\n",
         *(stage_sql.stage(item, schema=settings.schema, known=known, fill=fill) for item in items),
@@ -183,7 +186,7 @@ def script(
     parts += unrefreshed.statements(items)
     if changed:
         parts.append(statements.track_sources(changed, tracking=settings.tracking))
-    return "".join([*parts, _THEIR_PATH])
+    return "".join([*parts, search_paths.THEIRS])
 
 
 def _create_source(arguments: Mapping[str, Any]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .trial import undone
+
 if TYPE_CHECKING:
     from .live import Run
 
@@ -57,18 +59,16 @@ class Wrong(NamedTuple):
 def syntax_error(run: Run, text: str) -> Wrong | None:
     """What PostgreSQL says of a SELECT that it cannot read; None where it can."""
     begin = "CREATE TEMPORARY VIEW pg_temp.ledgerviews_read AS\n"
-    run("SAVEPOINT ledgerviews_read", None)
-    try:
-        run(begin + text, None)
-    except Exception as exc:
-        state = sqlstate(exc) or ""
-        if state != SYNTAX and (is_about_the_text(exc) or state == _READ_ONLY):
-            return None
-        if state != SYNTAX:
-            raise
-        found = position(exc)
-        at = None if found is None else min(max(found - len(begin), 0), len(text))
-        return Wrong(message(exc), at)
-    finally:
-        run("ROLLBACK TO SAVEPOINT ledgerviews_read", None)
+    with undone(run, "ledgerviews_read"):
+        try:
+            run(begin + text, None)
+        except Exception as exc:
+            state = sqlstate(exc) or ""
+            if state != SYNTAX and (is_about_the_text(exc) or state == _READ_ONLY):
+                return None
+            if state != SYNTAX:
+                raise
+            found = position(exc)
+            at = None if found is None else min(max(found - len(begin), 0), len(text))
+            return Wrong(message(exc), at)
     return None

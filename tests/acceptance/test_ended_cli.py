@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -53,6 +55,27 @@ def test_a_refresh_whose_session_an_administrator_ends(
     other.execute("ROLLBACK")
     assert run_cli("refresh", url=installed_url).returncode == 0
     assert "crashed" in run_cli("runs", "1", url=installed_url).stdout
+
+
+@pytest.mark.parametrize("words", [("db", "check"), ("db", "downgrade", "base")])
+def test_a_migration_whose_session_is_ended_says_so_in_two_lines(
+    installed_url: str, connect: Connect, run_cli: pg.RunCli, words: tuple[str, ...]
+) -> None:
+    """Nor does what SQLAlchemy would clean up afterwards show a traceback."""
+    other, looking = connect(installed_url), connect(installed_url)
+    other.execute("BEGIN; LOCK TABLE public.suggestion_events, ledgerviews.refresh_lock")
+    with ThreadPoolExecutor(1) as pool:
+        ending = pool.submit(run_cli, *words, url=installed_url)
+        deadline = time.monotonic() + 30
+        while not looking.execute(TERMINATE.replace("= 'ledgerviews'", "= 'ledgerviews migrate'")).fetchall():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        told = ending.result()
+
+    assert told.returncode == 3
+    assert "was ended: terminating connection due to administrator command" in told.stderr
+    assert "Traceback" not in told.stderr
+    assert "Exception" not in told.stderr
 
 
 def test_a_session_that_ends_in_the_scrub_has_published(installed_url: str, connect: Connect) -> None:

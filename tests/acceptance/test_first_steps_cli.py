@@ -5,8 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import alembic
 import pytest
 
 from tests import servers as pg
@@ -14,7 +18,6 @@ from tests.acceptance.test_revision_cli import Shop, shop  # noqa: F401 (a fixtu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     import psycopg
 
@@ -141,6 +144,76 @@ def test_the_package_s_revisions_are_not_run_over_a_project_s(bare: Shop, run_cl
         assert "holds relations of other revisions than these, public." in one.stderr
         assert "LEDGERVIEWS_MODELS and LEDGERVIEWS_MIGRATIONS are not set here" in one.stderr
     assert "0002 (head)" in bare("db", "current").stdout
+
+
+def test_without_its_models_a_project_s_are_asked_for(bare: Shop, run_cli: pg.RunCli) -> None:
+    """Where only LEDGERVIEWS_MODELS is forgotten, nobody is sent to mend the package's own models."""
+    env = {"PYTHONPATH": f"{pg.ROOT}:{bare.folder}", "LEDGERVIEWS_MIGRATIONS": "shop:migrations"}
+    told = run_cli("db", "revision", "-m", "x", url=bare.url, env=env, cwd=bare.folder)
+
+    assert told.returncode == 2
+    assert "set LEDGERVIEWS_MODELS to models of yours: where it is not set, the package's own are meant" in (
+        " ".join(told.stderr.split())
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-m", "x", "--rev-id", "a b/c"), "'a b/c' cannot be a revision's id."),
+        (("-m", "x", "--rev-id", "a1"), "There is a revision a1 already."),
+        (("-m", " \n"), "The message is empty."),
+    ],
+)
+def test_a_revision_that_nobody_could_find_again_is_not_written(
+    bare: Shop, words: tuple[str, ...], said: str
+) -> None:
+    """An id that is none, or another's, and no message: a line, and no file."""
+    assert bare("db", "revision", "-m", "first\nof all", "--rev-id", "a1").returncode == 0
+    before = sorted(versions(bare).glob("*.py"))
+    assert bare("db", "upgrade").returncode == 0
+    bare.declare("n", "SELECT o.id FROM public.orders AS o")
+
+    told = bare("db", "revision", *words)
+
+    assert told.returncode == 2
+    assert told.stderr.startswith(f"ledgerviews: {said}\n")
+    assert [path.name for path in before] == ["a1_first_of_all.py"]
+    assert sorted(versions(bare).glob("*.py")) == before
+
+
+def test_the_env_py_of_alembic_init_is_told_what_it_may_be(bare: Shop) -> None:
+    """It asks for an URL that nobody has to give."""
+    template = Path(alembic.__file__).parent / "templates/generic/env.py"
+    shutil.copy(template, bare.folder / "shop/migrations/env.py")
+
+    told = bare("db", "revision", "-m", "first")
+
+    assert told.returncode == 2
+    assert "shop/migrations/env.py, line " in told.stderr
+    assert "`from ledgerviews.schema import run_migrations` and `run_migrations()`" in told.stderr
+
+
+def test_what_a_first_upgrade_holds_keeps_no_revision_from_being_written(
+    bare: Shop, connect: Connect
+) -> None:
+    """The engine is made for the comparison unless somebody else is making it."""
+    upgrading, watching = connect(bare.url), connect(bare.url)
+    upgrading.execute("BEGIN; CREATE SCHEMA ledgerviews")
+    deadline = time.monotonic() + 30
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(bare, "db", "revision", "-m", "first")
+        while not watching.execute(
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ).fetchall():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        upgrading.execute("COMMIT")
+        told = writing.result()
+
+    assert told.returncode == 0, told.stderr
+    assert len(list(versions(bare).glob("*.py"))) == 1
 
 
 def test_a_schema_that_is_not_there_is_told_by_each_command(

@@ -84,7 +84,7 @@ def test_a_lock_that_somebody_holds_is_exit_code_five(
     with closing(db.connect(Settings(database_url=empty_url))) as connection:
         db.set_timeouts(connection, lock_timeout_ms=10, statement_timeout_ms=None)
         with pytest.raises(LockedError) as caught, db.translated():
-            connection.execute("SELECT FROM orders")
+            connection.execute("SELECT FROM public.orders")
 
     assert caught.value.exit_code == 5
 

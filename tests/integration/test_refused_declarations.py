@@ -72,6 +72,16 @@ def test_a_misspelt_column_in_day_rows_is_told_with_the_one_that_is_near(
     )
 
 
+def test_a_mistake_in_day_rows_is_told_by_the_source(refunds: Application) -> None:
+    """The model's own SELECT is right, so that not its file is named."""
+    changed(refunds, day_rows=["ledgerviews.in_dayz(refunds.at, lo, hi)"])
+
+    told = refused(refunds)
+
+    assert "ledgerviews.in_dayz(timestamp with time zone, date, date) does not exist" in told
+    assert "  Mend the day_rows of public.refunds in sources.py, then write the revision again." in told
+
+
 def test_the_first_revision_is_tried_with_the_engine(
     refunds: Application, empty_url: str, connect: Connect
 ) -> None:

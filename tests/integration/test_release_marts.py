@@ -131,8 +131,10 @@ def refresh(session: psycopg.Connection) -> dict[str, tuple[Any, ...]]:
 
 
 def exact(session: psycopg.Connection) -> bool:
-    """Whether each mart has the rows that its SELECT, as it was written, gives now."""
-    return all(
+    """Whether each mart has the rows that its SELECT, as it was written, gives now, under UTC as ours are."""
+    zone = session.execute("SHOW timezone").fetchall()[0][0]
+    session.execute("SET timezone = 'UTC'")
+    found = all(
         sorted(session.execute(text.encode()).fetchall(), key=repr) == rows(session, name)[name]
         for name, text in (
             ("public.mart_orders", ORDERS + " GROUP BY 1"),
@@ -141,6 +143,8 @@ def exact(session: psycopg.Connection) -> bool:
             ("public.team_biggest", "SELECT m.day, m.biggest FROM public.mart_orders AS m"),
         )
     )
+    session.execute(f"SET timezone = '{zone}'".encode())
+    return found
 
 
 def alter(session: psycopg.Connection, tables: list[str], *script: str) -> None:

@@ -386,6 +386,11 @@ TIMED = {"id": "integer", "at": "timestamptz", "amount": "number", "odd": "times
         ),
         ({"day": "att"}, "Source public.refunds: it does not declare its column att; did you mean at?", ""),
         (
+            {"indexes": ("at", "att, amount")},
+            "Source public.refunds: its indexes name att, which it does not declare; did you mean at?",
+            "",
+        ),
+        (
             {"key": "id", "parent": "orders"},
             "Source public.refunds: its parent orders is no source; did you mean public.orders?",
             "",
