@@ -22,8 +22,8 @@ _attempts = click.option(
 def tracking() -> None:
     """The triggers on the application's tables that tell a refresh which days changed.
 
-    closed-days logs writes to days that are over, and each refresh recomputes the others; every-write logs
-    each. Without triggers each refresh scans the tables: slower, and as exact.
+    closed-days logs writes to any day but today, and each refresh recomputes the days that are not over;
+    every-write logs each. Without triggers each refresh scans the tables: slower, and as exact.
     """
 
 

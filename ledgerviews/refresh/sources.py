@@ -151,7 +151,7 @@ def track(
 
 
 _SAID = {
-    "closed days": "putting triggers on that log writes to days that are over",
+    "closed days": "putting triggers on that log writes to any day but today",
     "every write": "putting triggers on that log every write",
     "none": "taking our triggers off",
 }

@@ -33,6 +33,7 @@ _PACKAGED = Path(__file__).resolve().parents[1] / DEFAULT_MODELS.rpartition(".")
 _NOT_ALLOWED = "42501"
 """Whoever writes the revision may do less than who runs it."""
 _NO_COLUMN = "42703"
+_NO_TABLE = "42P01"
 _NO_ENGINE = frozenset({"3F000", "42883"})
 """No such schema, no such function."""
 _AMONG = "among the columns of its source in sources.py, which are all that single days read"
@@ -143,7 +144,8 @@ def mend(catalog: Catalog | None, one: Difference) -> str:
         return _declare_column(catalog, one, normal)
     if catalog is None or one.key not in catalog.models:
         return "Mend it"
-    if catalog.models[one.key].path.is_relative_to(_PACKAGED):
+    at_home = catalog.models[one.key].path.is_relative_to(_PACKAGED)
+    if at_home and normal is not None and normal.sqlstate == _NO_TABLE:
         return (
             "Run the application's own migrations; or set LEDGERVIEWS_MODELS to models of yours: where it is"
             " not set, the package's own are meant"

@@ -420,8 +420,9 @@ BEGIN
     v_relation := v_table::pg_catalog.regclass;
     v_function := pg_catalog.format('ledgerviews.%I', v_source.stem || '_track');
 
-    -- A day is closed when it ended by the clock of this very write: read after the writing transaction got its
-    -- number, which is what the refresh relies on. Only built-in functions, because the writer runs this.
+    -- A day is open while it is today by the clock of this very write: read after the writing transaction got its
+    -- number, which is what the refresh relies on. Only built-in functions, because the writer runs this, and one
+    -- comparison, because each statement parses it anew: a day to come is logged, too.
     IF tracking = 'closed days' AND v_source.parent IS NULL AND v_source.day_column IS NOT NULL THEN
         v_closed := CASE
             WHEN (
@@ -429,11 +430,9 @@ BEGIN
                 FROM pg_catalog.pg_attribute AS a
                 WHERE a.attrelid = v_relation AND a.attname = v_source.day_column
             )
-                THEN '(%1$s.%2$I >= pg_catalog.date_trunc(''day'', pg_catalog.clock_timestamp(), ''UTC'')'
-                    ' AND %1$s.%2$I < timestamptz ''10000-01-01 00:00:00+00'') IS NOT TRUE'
-            ELSE '(%1$s.%2$I >= (pg_catalog.clock_timestamp() AT TIME ZONE ''UTC'')::date'
-                ' AND %1$s.%2$I < timestamp ''10000-01-01 00:00:00'') IS NOT TRUE'
-        END;
+                THEN '(%1$s.%2$I AT TIME ZONE ''UTC'')::date'
+            ELSE '%1$s.%2$I::date'
+        END || ' IS DISTINCT FROM (pg_catalog.clock_timestamp() AT TIME ZONE ''UTC'')::date';
         v_when_insert := pg_catalog.format(' WHEN (' || v_closed || ')', 'NEW', v_source.day_column);
         v_when_update := pg_catalog.format(' WHEN ((' || v_closed || ')', 'OLD', v_source.day_column)
             || pg_catalog.format(' OR (' || v_closed || ')', 'NEW', v_source.day_column)
