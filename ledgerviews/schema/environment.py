@@ -217,7 +217,8 @@ def _anything(raw: psycopg.Connection, migration: MigrationContext) -> bool:
 
 def _require_own(raw: psycopg.Connection, settings: Settings) -> None:
     """Raise UsageError where the packaged revisions meet a project's, which may be called the same."""
-    if settings.migrations != PACKAGED_MIGRATIONS:
+    # Alembic's own command tells no settings where it found the revisions.
+    if Path(context.script.dir).resolve() != revisions.location(PACKAGED_MIGRATIONS).resolve():
         return
     there: list[tuple[str, str]] = []
     # Who may not read the registry is told by what reads it next.
@@ -231,7 +232,7 @@ def _require_own(raw: psycopg.Connection, settings: Settings) -> None:
         raise UsageError(
             f"Database {raw.info.dbname!r} holds relations of other revisions than these, {one} for one;"
             " nothing was changed.",
-            hint=revisions.elsewhere(settings.migrations),
+            hint=revisions.elsewhere(PACKAGED_MIGRATIONS),
         )
 
 
