@@ -1,0 +1,106 @@
+"""A source changes, and another one finds its days by it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.application import Application
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import psycopg
+
+    Connect = Callable[[str], psycopg.Connection]
+
+SQL = """
+SELECT ledgerviews.utc_day(CASE WHEN o.id IS NULL THEN i.added ELSE o.{day} END) AS day, count(*) AS n
+FROM public.items AS i LEFT JOIN public.orders AS o ON o.id = i.order_id GROUP BY 1"""
+
+
+def declare(application: Application, *, day: str, indexes: list[str]) -> None:
+    """Orders with their day, items on the day of their order, and how many there are per day."""
+    application.sources["orders"] = {
+        "columns": {"id": "integer", day: "timestamptz"},
+        "day": day,
+        "key": "id",
+        "indexes": indexes,
+        "day_rows": [f"ledgerviews.in_days(orders.{day}, lo, hi)"],
+    }
+    order = "EXISTS (SELECT FROM public.orders WHERE orders.id = items.order_id"
+    application.sources["items"] = {
+        "columns": {"order_id": "integer", "added": "timestamptz"},
+        "day": "added",
+        "key": "order_id",
+        "parent": "public.orders",
+        "day_rows": [
+            f"{order} AND ledgerviews.in_days(orders.{day}, lo, hi))",
+            f"ledgerviews.in_days(items.added, lo, hi) AND NOT {order})",
+        ],
+    }
+    application.models["item_days"] = {
+        "kind": "materialized view",
+        "grain": ["day"],
+        "day": "day",
+        "columns": {"day": "The day.", "n": "Items."},
+        "sql": SQL.format(day=day),
+    }
+
+
+@pytest.fixture
+def application(tmp_path: Path, empty_url: str, connect: Connect) -> Application:
+    """Both are installed and hold a row each, and an item without an order."""
+    connection = connect(empty_url)
+    connection.execute(
+        "CREATE TABLE public.orders (id integer, placed timestamptz);"
+        "CREATE TABLE public.items (order_id integer, added timestamptz);"
+        "INSERT INTO public.orders VALUES (1, '2026-03-01 12:00+00');"
+        "INSERT INTO public.items VALUES (1, '2026-03-05 12:00+00'), (7, '2026-03-07 12:00+00')"
+    )
+    made = Application(tmp_path / "app", empty_url, options={"tables": False})
+    declare(made, day="placed", indexes=[])
+    made.change()
+    connection.execute("CALL ledgerviews.refresh()")
+    return made
+
+
+def days(connection: psycopg.Connection) -> list[tuple[str, int]]:
+    """What is published, after a refresh."""
+    connection.execute("CALL ledgerviews.refresh()")
+    return connection.execute("SELECT day::text, n FROM public.item_days ORDER BY 1").fetchall()
+
+
+def test_another_index_of_the_parent(application: Application, empty_url: str, connect: Connect) -> None:
+    """The child goes with its parent, there and back, and later writes to either are seen."""
+    connection = connect(empty_url)
+    declare(application, day="placed", indexes=["placed"])
+
+    application.change()
+    differing = application.differs()
+    connection.execute("UPDATE public.orders SET placed = '2026-03-02 12:00+00'")
+    moved = days(connection)
+    application.downgrade()
+    connection.execute("INSERT INTO public.items VALUES (1, now())")
+
+    assert differing == []
+    assert moved == [("2026-03-02", 1), ("2026-03-07", 1)]
+    assert days(connection) == [("2026-03-02", 2), ("2026-03-07", 1)]
+
+
+def test_the_parent_s_day_has_another_name(
+    application: Application, empty_url: str, connect: Connect
+) -> None:
+    """The application renamed it; what is installed has followed, and the revision is applied."""
+    connection = connect(empty_url)
+    connection.execute("ALTER TABLE public.orders RENAME placed TO ordered")
+    declare(application, day="ordered", indexes=["ordered"])
+
+    application.change()
+    differing = application.differs()
+    connection.execute("UPDATE public.orders SET ordered = '2026-03-02 12:00+00'")
+
+    assert differing == []
+    assert days(connection) == [("2026-03-02", 1), ("2026-03-07", 1)]
