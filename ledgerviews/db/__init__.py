@@ -14,7 +14,7 @@ from .connecting import (
     read_alike,
     set_timeouts,
 )
-from .rights import Task
+from .rights import Task, require_trusted_schema
 from .translation import end_of_prepared, session_in_words, translate, translated
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "looking",
     "missing_schema",
     "read_alike",
+    "require_trusted_schema",
     "session_in_words",
     "set_timeouts",
     "translate",

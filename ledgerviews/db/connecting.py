@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ledgerviews.errors import UsageError
 
+from .rights import require_trusted_schema
 from .translation import translated
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ def connect(
 ) -> psycopg.Connection:
     """Open a connection that reads times and text as we do, whatever the role or environment prefers.
 
-    Raises UnreachableError, and UsageError for a server older than PostgreSQL 15.
+    Raises UnreachableError, and UsageError for a server older than PostgreSQL 15, and where a superuser would
+    run what somebody else has put into the schema ledgerviews.
     """
     text = conninfo(settings.database_url)
     given = conninfo_to_dict(text)
@@ -140,6 +142,13 @@ def connect(
         version = connection.info.server_version
         connection.close()
         raise UsageError(f"The server is PostgreSQL {version // 10000}; ledgerviews needs 15 or later.")
+    if connection.info.parameter_status("is_superuser") == "on":
+        try:
+            require_trusted_schema(connection)
+        except UsageError:
+            connection.close()
+            raise
+        connection.rollback()
     return connection
 
 

@@ -8,7 +8,9 @@ from enum import StrEnum
 from typing import Any, LiteralString
 
 import psycopg
+from psycopg import sql
 
+from ledgerviews.errors import UsageError
 from ledgerviews.queries import query
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
@@ -152,3 +154,20 @@ def _asked(connection: psycopg.Connection, asked: LiteralString, **parameters: s
         return connection.execute(asked, parameters).fetchall()
     except psycopg.Error:
         return []
+
+
+def require_trusted_schema(connection: psycopg.Connection) -> bool:
+    """Whether there is a schema ledgerviews; raise UsageError for that of a role whom we need not trust.
+
+    It may hold views, functions and triggers of its owner's, which would run with our rights.
+    """
+    found = connection.execute(query("schema_owner"), {"schema": "ledgerviews"}).fetchall()
+    for owner, trusted in found:
+        if not trusted:
+            raise UsageError(
+                f"The schema ledgerviews in database {connection.info.dbname!r} belongs to {owner!r},"
+                " whom this role need not trust; nothing was done.",
+                hint=f"Connect as {owner!r} or a member of it, or look at what it holds and run"
+                f" ALTER SCHEMA ledgerviews OWNER TO {sql.Identifier(connection.info.user).as_string()}.",
+            )
+    return bool(found)

@@ -92,7 +92,12 @@ def _compare(autogen_context: AutogenContext, upgrade_ops: ops.UpgradeOps, _sche
         return
     run = _runner(autogen_context)
     with _command_errors(autogen_context):
-        found = compared(run, wanted, history=_history(run, autogen_context))
+        found = compared(
+            run,
+            wanted,
+            history=_history(run, autogen_context),
+            theirs=_packaged(autogen_context) and bool(wanted.entities),
+        )
         places = {located(key, wanted.schema) for key in found.specs} | set(found.state.relations)
         early, late = _parted([one for one in upgrade_ops.ops if not _of_alembic_utils(one, places)])
         first, own, last = _operations(found, wanted, autogen_context, others=bool(early))
@@ -141,15 +146,11 @@ def _operations(
     before, after = views(found.differences, found.specs)
     own: list[ops.MigrateOperation] = []
     if found.differences:
-        context = autogen_context.migration_context
-        packaged = (
-            context is not None and context.config is not None and SETTINGS in context.config.attributes
-        )
         told = tuple(
             (one.what, *((one.former,) if one.former else ()), one.key, *one.aspects)
             for one in found.differences
         )
-        contract = _contract(found, wanted) if packaged else ""
+        contract = _contract(found, wanted) if _packaged(autogen_context) else ""
         own.append(FrozenReplaceOp(before, after, told=told, contract=contract))
     lost = {source: what for source, what in found.state.untracked.items() if source in found.specs}
     last: list[ops.MigrateOperation] = []
@@ -157,6 +158,12 @@ def _operations(
         amiss = tuple(f"{source}: {', '.join(what)}" for source, what in lost.items())
         last.append(FrozenTrackOp(list(lost), track=True, amiss=amiss))
     return [*engine], own, last
+
+
+def _packaged(autogen_context: AutogenContext) -> bool:
+    """Whether this package's own env.py runs it, on a session of its own."""
+    context = autogen_context.migration_context
+    return context is not None and context.config is not None and SETTINGS in context.config.attributes
 
 
 def views(

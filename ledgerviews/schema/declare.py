@@ -130,7 +130,7 @@ def declare(
     )
 
 
-def compared(run: Run, wanted: Declared, *, history: str | None = None) -> Comparison:
+def compared(run: Run, wanted: Declared, *, history: str | None = None, theirs: bool = False) -> Comparison:
     """Compare in the transaction that ``run`` is in, which stays as it was.
 
     Args:
@@ -138,10 +138,13 @@ def compared(run: Run, wanted: Declared, *, history: str | None = None) -> Compa
         wanted: what is declared.
         history: the version table of the revisions that are to be written, ``schema.name``: what others
             installed is left standing. Empty where it stands not yet, None where nobody knows it.
+        theirs: whether entities are declared for another search_path than the session's: for the role's own.
     """
     with undone(run, "ledgerviews_look"):
         # The connection may be another env.py's, of a database or role with defaults of its own.
         run(db.read_alike(local=True), None)
+        if theirs:
+            run("RESET search_path", None)
         here = conditions(run)
         run("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)", None)
         if here.engine >= NEEDED_ENGINE and (tables := run(query("released"), None)[0][0]):

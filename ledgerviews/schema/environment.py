@@ -16,7 +16,6 @@ import psycopg
 import sqlalchemy
 from alembic import context
 from alembic.util import CommandError
-from psycopg import sql
 from sqlalchemy import exc as sqlalchemy_errors
 
 from ledgerviews import db, revisions
@@ -30,7 +29,7 @@ from .declare import INFO, declare
 from .engine_versions import SCHEMA
 from .execute import SETTINGS
 from .mistakes import failed, mistake
-from .search_paths import revisions_under_theirs
+from .session import revisions_under_theirs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -118,6 +117,8 @@ def _online(settings: Settings, options: dict[str, Any]) -> None:
             migration = context.get_context()
             context.configure(connection=connection, fn=revisions_under_theirs(migration, raw), **options)
             migration = context.get_context()
+            if migration.opts.get("destination_rev") is not None:
+                db.require_trusted_schema(raw)
             _require_own(raw, settings)
             if "revision_context" in migration.opts and INFO not in options["target_metadata"].info:
                 declare(options["target_metadata"], settings=settings)
@@ -204,15 +205,16 @@ def _prepare(raw: psycopg.Connection, migration: MigrationContext, settings: Set
         ) from None
     raw.execute("RESET statement_timeout")
     _limit(raw, settings)
-    _make_schema(raw)
+    if not db.require_trusted_schema(raw):
+        raw.execute(f"CREATE SCHEMA {SCHEMA}")
     raw.commit()
 
 
 def _anything(raw: psycopg.Connection, migration: MigrationContext) -> bool:
     """Whether our schema is there, or the command has a step to take, for which it is made."""
-    found = raw.execute(query("schema_owner"), {"schema": SCHEMA}).fetchall()
+    found = db.require_trusted_schema(raw)
     raw.rollback()
-    return bool(found or list(_steps(migration)))
+    return found or bool(list(_steps(migration)))
 
 
 def _require_own(raw: psycopg.Connection, settings: Settings) -> None:
@@ -257,22 +259,6 @@ def _limit(raw: psycopg.Connection, settings: Settings) -> None:
         statement_timeout_ms=settings.statement_timeout_ms,
     )
     raw.commit()
-
-
-def _make_schema(raw: psycopg.Connection) -> None:
-    """Create our schema; that of a role whom we need not trust is refused: it may hold triggers."""
-    found = raw.execute(query("schema_owner"), {"schema": SCHEMA}).fetchall()
-    if not found:
-        raw.execute(f"CREATE SCHEMA {SCHEMA}")
-        return
-    ((owner, trusted),) = found
-    if not trusted:
-        raise UsageError(
-            f"The schema {SCHEMA} in database {raw.info.dbname!r} belongs to {owner!r},"
-            " whom this role need not trust; nothing was changed.",
-            hint=f"Connect as {owner!r} or a member of it, or look at what it holds and run"
-            f" ALTER SCHEMA {SCHEMA} OWNER TO {sql.Identifier(raw.info.user).as_string(raw)}.",
-        )
 
 
 def _steps(migration: MigrationContext) -> Iterable[Any]:

@@ -14,6 +14,7 @@ from ledgerviews.config import Settings
 from ledgerviews.errors import EngineRowError, LedgerviewsError
 from ledgerviews.queries import query
 
+from . import session
 from .mistakes import unrun_check
 
 if TYPE_CHECKING:
@@ -120,7 +121,6 @@ SELECT pg_catalog.set_config('ledgerviews.history', COALESCE((
 """
 """Under the path of the run, on which anybody may have put operators: each is named in full."""
 _GUARD = """\
-SET LOCAL search_path = pg_catalog, pg_temp;
 DO $body$
 DECLARE
     v_released text;
@@ -140,41 +140,26 @@ BEGIN
 END
 $body$;
 """
-"""No schema in front of pg_catalog gives our SQL another meaning, and no refresh or release is under way."""
+"""No refresh or release is under way."""
 
 
 def run(operations: Operations, script: str) -> None:
     """Run a script of any number of statements as it is written, or print it offline."""
     if not script:
         return
+    text = remember_history(operations) + session.OURS + _GUARD + script + session.THEIRS
     if offline(operations):
-        output = operations.get_context().impl.static_output
-        output(remember_history(operations) + _GUARD + script + "SET LOCAL search_path TO DEFAULT;\n")
+        operations.get_context().impl.static_output(text)
         return
     # The driver's own cursor: SQLAlchemy would read :name and %% in the text.
     cursor = _cursor(operations)
-    with command_errors(operations), alike(cursor, "search_path"):
+    with command_errors(operations), session.read_alike(cursor):
         try:
-            cursor.execute(remember_history(operations) + _GUARD + script)
+            cursor.execute(text)
         except psycopg.Error as exc:
             if error := unrun_check(exc):
                 raise error from exc
             raise
-
-
-@contextmanager
-def alike(cursor: Any, *more: str) -> Iterator[None]:
-    """Have SQL mean the same whatever the session's settings are; they, and ``more``, are put back after it.
-
-    A statement by itself: a text is read under the settings that are there when it is sent.
-    """
-    names = [*db.READ_ALIKE, *more]
-    cursor.execute(f"SELECT {', '.join(['pg_catalog.current_setting(%s)'] * len(names))}", names)
-    (were,) = cursor.fetchall()
-    cursor.execute(db.read_alike(local=True))
-    yield
-    values = [part for pair in zip(names, were, strict=True) for part in pair]
-    cursor.execute(f"SELECT {', '.join(['pg_catalog.set_config(%s, %s, true)'] * len(names))}", values)
 
 
 def _cursor(operations: Operations) -> Any:

@@ -16,10 +16,10 @@ from alembic.operations import MigrateOperation, Operations
 from psycopg import sql
 
 from ledgerviews.errors import DatabaseError, UsageError
+from ledgerviews.queries import query
 
-from . import search_paths, stage_sql, staging, statements, unrefreshed
+from . import session, stage_sql, staging, statements, unrefreshed
 from .execute import (
-    alike,
     command_errors,
     installed_version,
     offline,
@@ -106,7 +106,7 @@ def _run(operations: Operations, operation: ReplaceOp) -> None:
         if own and attempt > 1:
             _outwait_scrubs(raw)
         try:
-            with raw.cursor() as cursor, alike(cursor):
+            with raw.cursor() as cursor, session.read_alike(cursor):
                 cursor.execute(sent)
         except psycopg.errors.SerializationFailure:
             # A scrub noted its work after our snapshot; in a transaction of our own nothing else is lost.
@@ -161,9 +161,9 @@ def script(
     gone = [name for name in were if name not in shall]
     tracked = sql.Literal(settings.tracking)
     parts = [
-        search_paths.OURS,
+        session.OURS,
         *(_create_source(shall[name]) for name in _parents_first(new, shall)),
-        "SELECT ledgerviews.replace_begin(pg_catalog.current_setting('ledgerviews.path'));\n",
+        f"SELECT ledgerviews.replace_begin({session.THEIR_PATH});\n",
         *(stage_sql.stage(item, schema=settings.schema, known=known, fill=fill) for item in items),
         f"SELECT ledgerviews.build(populate => {'true' if settings.populate else 'false'});\n",
         sql.SQL(
@@ -186,7 +186,7 @@ def script(
     parts += unrefreshed.statements(items)
     if changed:
         parts.append(statements.track_sources(changed, tracking=settings.tracking))
-    return "".join([*parts, search_paths.THEIRS])
+    return "".join([*parts, session.THEIRS])
 
 
 def _create_source(arguments: Mapping[str, Any]) -> str:
@@ -226,7 +226,7 @@ def _begin_anew(raw: psycopg.Connection) -> bool:
     """
     if raw.autocommit:
         return False
-    row = raw.execute(_TRANSACTION).fetchone()
+    row = raw.execute(query("transaction")).fetchone()
     if row is None or not row[0]:
         return False
     _, role, path, lock_timeout, statement_timeout, tables = row
@@ -257,30 +257,6 @@ def _outwait_scrubs(raw: psycopg.Connection) -> None:
     with suppress(psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
         raw.execute("LOCK TABLE ledgerviews.relation_state IN ACCESS EXCLUSIVE MODE")
     raw.execute("ROLLBACK TO SAVEPOINT ledgerviews_scrubs")
-
-
-_TRANSACTION = """
-SELECT
-    pg_catalog.pg_current_xact_id_if_assigned() IS NULL
-    AND pg_catalog.current_setting('transaction_isolation') = 'read committed',
-    pg_catalog.current_setting('role'),
-    pg_catalog.current_setting('search_path'),
-    pg_catalog.current_setting('lock_timeout'),
-    pg_catalog.current_setting('statement_timeout'),
-    ARRAY(
-        SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
-        FROM ledgerviews.source_of(ARRAY(
-            SELECT o.oid
-            FROM ledgerviews.relation AS r
-            JOIN pg_catalog.pg_namespace AS m ON m.nspname = r.schema_name
-            JOIN pg_catalog.pg_class AS o ON o.relnamespace = m.oid AND o.relname = r.relation_name
-        )) AS s
-        JOIN pg_catalog.pg_class AS c ON c.oid = s.source
-        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE pg_catalog.has_table_privilege(c.oid, 'SELECT')
-        ORDER BY c.oid
-    )
-"""
 
 
 def _located(exc: psycopg.Error) -> DatabaseError | None:

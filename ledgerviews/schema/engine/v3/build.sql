@@ -267,6 +267,16 @@ BEGIN
             END IF;
         ELSE
             member.new := pg_catalog.to_regclass(v_target);
+            -- What somebody else wrote is filled and indexed with the rights of its owner.
+            IF member.kind = 'materialized view' AND member.part IS NULL THEN
+                SELECT pg_catalog.format(
+                    'GRANT CREATE ON SCHEMA %1$I TO %2$I; ALTER MATERIALIZED VIEW %3$s OWNER TO %2$I', v_next,
+                    pg_catalog.pg_get_userbyid(c.relowner), v_target)
+                INTO v_line
+                FROM pg_catalog.pg_class AS c
+                WHERE c.oid = member.old;
+                EXECUTE v_line;
+            END IF;
             PERFORM ledgerviews.hang(member, true);
             IF member.kind = 'materialized view' AND member.needed THEN
                 EXECUTE pg_catalog.format('REFRESH MATERIALIZED VIEW %s', v_target);

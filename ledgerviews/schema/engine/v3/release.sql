@@ -111,7 +111,12 @@ SELECT
     pg_catalog.format(E'CREATE %s %s AS\n', pg_catalog.upper(k.word), k.name) AS head,
     CASE WHEN i.same THEN r.body ELSE pg_catalog.rtrim(pg_catalog.pg_get_viewdef(c.oid), ';') END AS body,
     CASE c.relkind WHEN 'm' THEN E'\nWITH NO DATA' ELSE '' END AS foot,
-    ARRAY(SELECT h.statement FROM ledgerviews.captured(c.oid, n.nspname, c.relname) AS h WHERE h.kind = 'storage' ORDER BY h.place) AS storage,
+    -- What somebody else wrote is filled and indexed with the rights of its owner, not with those of who restores.
+    ARRAY(
+        SELECT h.statement FROM ledgerviews.captured(c.oid, n.nspname, c.relname) AS h
+        WHERE h.kind = 'storage' OR h.kind = 'owner' AND c.relkind = 'm' AND r.relation_name IS NULL
+        ORDER BY h.place
+    ) AS storage,
     ARRAY(SELECT h.statement FROM ledgerviews.captured(c.oid, n.nspname, c.relname) AS h WHERE h.kind <> 'storage' ORDER BY h.place) AS hanging,
     c.relkind = 'm' AND c.relispopulated AS populated,
     r.schema_name,
@@ -328,9 +333,15 @@ $body$;
 COMMENT ON FUNCTION ledgerviews.take_off(integer, oid[], integer) IS
 'Note and drop all that depends on relations, and our triggers on them, without holding anybody up.';
 
+-- What is printed here is read again by restore().
 CREATE FUNCTION ledgerviews.release(tables text[], attempts integer DEFAULT 100) RETURNS integer
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET TimeZone = 'UTC'
+SET DateStyle = 'ISO, MDY'
+SET IntervalStyle = 'postgres'
+SET extra_float_digits = '1'
+SET bytea_output = 'hex'
 AS $body$
 DECLARE
     v_names text;
@@ -734,9 +745,15 @@ END
 $body$;
 COMMENT ON FUNCTION ledgerviews.put_back(integer) IS 'Put back what was taken off, in order; an error names the object, the line and what was altered.';
 
+-- What release() printed is read as it was printed.
 CREATE FUNCTION ledgerviews.restore() RETURNS integer
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET TimeZone = 'UTC'
+SET DateStyle = 'ISO, MDY'
+SET IntervalStyle = 'postgres'
+SET extra_float_digits = '1'
+SET bytea_output = 'hex'
 AS $body$
 DECLARE
     v_objects integer;
