@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from ledgerviews.errors import DeclarationError
 
-from .fields import require_tuples
+from .fields import require_mapping, require_one, require_tuples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _CLUSTER_COLUMNS = 4
+_NUMERIC = '{"…": (38, 9)}: each column\'s name, with its precision and scale'
+_POLICY = '{"…": Policy.NULL}: each column\'s name, and what becomes of a value that is past its type'
 
 
 class Policy(StrEnum):
@@ -55,7 +57,10 @@ class Export:
 
     def __post_init__(self) -> None:
         """Refuse what no target can be; raises DeclarationError."""
+        require_one("An export", str, optional=True, partition=self.partition)
         require_tuples("An export", str, cluster=self.cluster)
+        require_mapping("An export", _NUMERIC, texts=False, numeric=self.numeric)
+        require_mapping("An export", _POLICY, texts=False, policy=self.policy)
         if self.partition is None and (
             self.require_partition_filter or self.partition_expiration_days is not None
         ):

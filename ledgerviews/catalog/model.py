@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -13,15 +14,17 @@ from ledgerviews.errors import DeclarationError
 from ledgerviews.sqltext import is_blank, statement
 
 from .check import Check, Severity
-from .fields import did_you_mean, require_columns, require_tuples
+from .export import Export
+from .fields import did_you_mean, require_mapping, require_one, require_tuples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .export import Export
-
 _INDEX = re.compile(r"(UNIQUE )?(\(|USING\b)", re.IGNORECASE)
 _PRIVILEGES = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "MAINTAIN"})
+_COLUMNS = '{"…": "…"}: each column\'s name, and a line on what it holds'
+_OPTIONS = '{"…": "…"}: each option\'s name, and its value'
+_GRANTS = '{"…": ["SELECT"]}: each role\'s name, and its privileges in a list'
 
 
 class Kind(StrEnum):
@@ -67,6 +70,10 @@ class Model:
     owner: str | None = None
     formerly: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what a field cannot be; raises DeclarationError."""
+        _require_fields(self)
+
     @classmethod
     def beside(  # noqa: PLR0913 (what a declaration says)
         cls,
@@ -101,7 +108,6 @@ class Model:
             owner=owner,
             formerly=formerly,
         )
-        _require_fields(model)
         if kind is Kind.MATERIALIZED_VIEW and not grain:
             raise DeclarationError(
                 f"Materialized view {model.name} declares no grain, so it has no unique key.",
@@ -165,9 +171,15 @@ def _require_fields(model: Model) -> None:
             f"{owner}: its kind is {model.kind!r}.",
             hint="Write kind=Kind.VIEW or kind=Kind.MATERIALIZED_VIEW, with Kind of ledgerviews.catalog.",
         )
+    require_one(owner, str, description=model.description)
+    require_one(owner, str, optional=True, day=model.day, owner=model.owner, formerly=model.formerly)
+    require_one(owner, Export, optional=True, export=model.export)
     require_tuples(owner, str, grain=model.grain, indexes=model.indexes)
     require_tuples(owner, Check, checks=model.checks)
-    require_columns(owner, model.columns, "a line on what it holds")
+    require_mapping(owner, _COLUMNS, columns=model.columns)
+    # Their values may be numbers; the privileges are looked at by name.
+    require_mapping(owner, _OPTIONS, texts=False, options=model.options)
+    require_mapping(owner, _GRANTS, texts=False, grants=model.grants)
 
 
 def _require_surroundings(model: Model) -> None:
@@ -183,16 +195,38 @@ def _require_surroundings(model: Model) -> None:
     if len(set(model.indexes)) < len(model.indexes):
         raise DeclarationError(f"Model {model.name} declares one of its indexes twice.")
     for role, privileges in model.grants.items():
-        if isinstance(privileges, str) or not privileges or set(privileges) - _PRIVILEGES:
+        listed = isinstance(privileges, Collection) and not isinstance(privileges, str)
+        if not listed or not privileges or set(map(str, privileges)) - _PRIVILEGES:
             raise DeclarationError(
                 f"Model {model.name}: {privileges!r} are no privileges for {role}.",
                 hint=f"Name some of {', '.join(sorted(_PRIVILEGES))} in a list.",
             )
     if model.formerly == model.name:
         raise DeclarationError(f"Model {model.name} was formerly named as it is now.")
+    if model.formerly is not None and "." in model.formerly:
+        bare = model.formerly.rpartition(".")[2] or "…"
+        raise DeclarationError(
+            f"Model {model.name}: its formerly is {model.formerly}, where a name without schema is expected.",
+            hint=f'Write formerly="{bare}": it stands in the schema of the models, too.',
+        )
+
+
+def _require_words(model: Model) -> None:
+    """Raise DeclarationError for a check whose name, columns or expression are no text."""
+    for check in model.checks:
+        require_one(f"Model {model.name}, one of its checks", str, name=check.name)
+        if wrong := [name for name in check.columns if not isinstance(name, str)]:
+            raise DeclarationError(
+                f"Model {model.name}: its check {check.kind} names {wrong[0]!r}, which is no string.",
+                hint=f'Write {check.kind}("…", "…"), with the name of each column by itself.',
+            )
+        # One that is blank is told below, with what to write for it.
+        if not is_blank(str(check.expression or "")):
+            require_one(f"Model {model.name}, its check {check.name}", str, expression=check.expression)
 
 
 def _require_checks(model: Model) -> None:
+    _require_words(model)
     names = [check.name for check in model.checks]
     if len(set(names)) < len(names):
         raise DeclarationError(f"Model {model.name}: two of its checks have the same name.")

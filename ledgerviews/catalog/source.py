@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ledgerviews.errors import DeclarationError
 
-from .fields import did_you_mean, require_columns, require_tuples
+from .fields import did_you_mean, require_mapping, require_one, require_tuples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +17,7 @@ TIMES = ("date", "timestamp", "timestamptz")
 """The words of types that tell a day."""
 WORDS = ("text", "enum", "integer", "number", "uuid", "json", "jsonb", "boolean", *TIMES)
 """The words of types; any other type has PostgreSQL's own name."""
+_COLUMNS = '{"…": "…"}: each column\'s name, and the types that it may have'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +51,14 @@ class Source:
     day_rows: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse strings where tuples are expected; raises DeclarationError."""
+        """Take the blanks out of indexes; raises DeclarationError for what a field cannot be."""
         owner = f"Source {self.qualified}"
+        require_one(owner, str, schema=self.schema, name=self.name, description=self.description)
+        require_one(owner, str, optional=True, day=self.day, key=self.key, parent=self.parent)
         require_tuples(owner, str, indexes=self.indexes, day_rows=self.day_rows)
-        require_columns(owner, self.columns, "the types that it may have")
+        require_mapping(owner, _COLUMNS, columns=self.columns)
+        # A blank after a comma would be looked for in the name of a column.
+        object.__setattr__(self, "indexes", tuple(_without_blanks(owner, one) for one in self.indexes))
 
     @property
     def qualified(self) -> str:
@@ -68,7 +73,7 @@ def require_parent(source: Source, sources: Mapping[tuple[str, str], Source]) ->
             meant = did_you_mean(name, source.columns)
             raise DeclarationError(f"Source {source.qualified}: it does not declare its column {name}{meant}")
     for index in source.indexes:
-        for column in (name.strip() for name in index.split(",")):
+        for column in index.split(","):
             if column not in source.columns:
                 raise DeclarationError(
                     f"Source {source.qualified}: its indexes name {column}, which it does not declare"
@@ -88,6 +93,17 @@ def require_parent(source: Source, sources: Mapping[tuple[str, str], Source]) ->
             f"Source {source.qualified}: it and its parent {source.parent} both need a key,"
             " and the parent must have no parent itself."
         )
+
+
+def _without_blanks(owner: str, index: str) -> str:
+    """The columns of an index, with nothing but a comma between them."""
+    columns = [name.strip() for name in index.split(",")]
+    if not all(columns):
+        raise DeclarationError(
+            f"{owner}: its indexes hold {index!r}, in which a column's name is empty.",
+            hint='Write the columns of an index with one comma between them, as "a,b".',
+        )
+    return ",".join(columns)
 
 
 def _require_time(source: Source) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,6 @@ from .sql_errors import sqlstate, syntax_error
 from .trial import undone
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import sqlalchemy
 
     from .compare import Difference
@@ -105,13 +104,15 @@ def declare(
             LEDGERVIEWS_MODELS; where entities are given and that is not set, there are no models.
         settings: those of the environment, where nothing is said.
 
-    Raises Alembic's CommandError where the models contradict themselves, or the settings make no sense.
+    Raises Alembic's CommandError where the models contradict themselves, the metadata is none, or the
+    settings make no sense.
     """
     from .autogenerate import come_last  # noqa: PLC0415 (it imports this module)
 
     come_last()
     catalog: Catalog | None
     try:
+        first = _first(target_metadata)
         settings = settings or Settings.from_environment()
         if isinstance(models, Catalog):
             catalog = models
@@ -122,12 +123,25 @@ def declare(
     except LedgerviewsError as exc:
         # Nobody else has Alembic print it in a line.
         raise CommandError(str(exc)) from exc
-    first = target_metadata if hasattr(target_metadata, "info") else target_metadata[0]
     first.info[INFO] = Declared(
         catalog=catalog,
         entities=None if entities is None else tuple(entities),
         schema=settings.schema,
     )
+
+
+def _first(given: sqlalchemy.MetaData | Sequence[sqlalchemy.MetaData]) -> sqlalchemy.MetaData:
+    """The metadata, or the first of several; raises DeclarationError where there is none."""
+    metadata: Any = given[0] if isinstance(given, Sequence) and given else given
+    if not hasattr(metadata, "info"):
+        # As `alembic init` writes it: target_metadata = None.
+        raise DeclarationError(
+            f"env.py gives declare() {metadata!r}, where a MetaData is expected.",
+            hint="Write target_metadata = sqlalchemy.MetaData() above it, or that of the application's tables"
+            " (Base.metadata), and give the same to context.configure.",
+        )
+    first: sqlalchemy.MetaData = metadata
+    return first
 
 
 def compared(run: Run, wanted: Declared, *, history: str | None = None, theirs: bool = False) -> Comparison:

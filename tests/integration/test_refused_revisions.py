@@ -476,6 +476,19 @@ def test_a_mistake_in_a_models_file_is_a_line_of_alembics(
     assert str(caught.value).startswith(f"{folder / 'm.py'}, line 2: FileNotFoundError: ")
 
 
+@pytest.mark.parametrize(("given", "told"), [(None, "None"), ([None], "None"), ([], "[]"), (1, "1")])
+def test_metadata_that_is_none_is_a_line_of_alembics(given: Any, told: str) -> None:
+    """An env.py as `alembic init` writes it has target_metadata = None: what to write instead is said."""
+    with pytest.raises(CommandError) as caught:
+        declare(given)
+
+    assert str(caught.value) == (
+        f"env.py gives declare() {told}, where a MetaData is expected.\n"
+        "  Write target_metadata = sqlalchemy.MetaData() above it, or that of the application's tables"
+        " (Base.metadata), and give the same to context.configure."
+    )
+
+
 def test_a_missing_role_is_told_and_the_revision_written(
     application: Application, caplog: pytest.LogCaptureFixture
 ) -> None:

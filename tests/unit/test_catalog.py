@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledgerviews.catalog import Catalog, Kind, Model, Source, load, not_null
+from ledgerviews.catalog import Catalog, Export, Kind, Model, Source, expression, load, not_null, unique
 from ledgerviews.errors import DeclarationError, UsageError
 
 if TYPE_CHECKING:
@@ -289,6 +289,9 @@ MODEL = {
     "grain": ("day",),
     "columns": {"day": "The day."},
 }
+GRANTS = 'Write grants={"…": ["SELECT"]}: each role\'s name, and its privileges in a list.'
+LISTED = "Name some of DELETE, INSERT, MAINTAIN, SELECT, UPDATE in a list."
+CONDITION = "Write a condition over the model's columns, as orders >= 0, or leave the check out."
 
 
 @pytest.mark.parametrize(
@@ -325,6 +328,121 @@ MODEL = {
             'Write columns={"…": "…"}: each column\'s name, and a line on what it holds.',
         ),
         (
+            {"formerly": ("x",)},
+            "Model daily: its formerly is a tuple, where a string is expected.",
+            'Write formerly="…", or leave it out.',
+        ),
+        (
+            {"formerly": ""},
+            "Model daily: its formerly is empty.",
+            'Write formerly="…", or leave it out.',
+        ),
+        (
+            {"formerly": "public.x"},
+            "Model daily: its formerly is public.x, where a name without schema is expected.",
+            'Write formerly="x": it stands in the schema of the models, too.',
+        ),
+        (
+            {"owner": ["postgres"]},
+            "Model daily: its owner is a list, where a string is expected.",
+            'Write owner="…", or leave it out.',
+        ),
+        (
+            {"day": ["day"]},
+            "Model daily: its day is a list, where a string is expected.",
+            'Write day="…", or leave it out.',
+        ),
+        (
+            {"description": None},
+            "Model daily: its description is None, where a string is expected.",
+            'Write description="…".',
+        ),
+        (
+            {"description": " "},
+            "Model daily: its description is empty.",
+            'Write description="…".',
+        ),
+        (
+            {"export": {"partition": "day"}},
+            "Model daily: its export is a dict, where an Export is expected.",
+            "Write export=Export(…), or leave it out.",
+        ),
+        (
+            {"columns": {"day": None}},
+            "Model daily: its columns hold None for day, which is no string.",
+            'Write columns={"…": "…"}: each column\'s name, and a line on what it holds.',
+        ),
+        (
+            {"columns": {"day": ""}},
+            "Model daily: its columns hold '' for day, which is empty.",
+            'Write columns={"…": "…"}: each column\'s name, and a line on what it holds.',
+        ),
+        (
+            {"options": ["fillfactor=70"]},
+            "Model daily: its options are a list, where a dict is expected.",
+            'Write options={"…": "…"}: each option\'s name, and its value.',
+        ),
+        (
+            {"grants": ["analysts"]},
+            "Model daily: its grants are a list, where a dict is expected.",
+            GRANTS,
+        ),
+        (
+            {"grants": "analysts"},
+            "Model daily: its grants are a string, where a dict is expected.",
+            GRANTS,
+        ),
+        (
+            {"grants": {("a", "b"): ["SELECT"]}},
+            "Model daily: its grants hold the name ('a', 'b'), which is no string.",
+            GRANTS,
+        ),
+        (
+            {"grants": {"analysts": "SELECT"}},
+            "Model daily: 'SELECT' are no privileges for analysts.",
+            LISTED,
+        ),
+        (
+            {"grants": {"analysts": 1}},
+            "Model daily: 1 are no privileges for analysts.",
+            LISTED,
+        ),
+        (
+            {"grants": {"analysts": [["SELECT"]]}},
+            "Model daily: [['SELECT']] are no privileges for analysts.",
+            LISTED,
+        ),
+        (
+            {"checks": (not_null(cast("str", ("day", "status"))),)},
+            "Model daily: its check not_null names ('day', 'status'), which is no string.",
+            'Write not_null("…", "…"), with the name of each column by itself.',
+        ),
+        (
+            {"checks": (unique(cast("str", ["day", "status"])),)},
+            "Model daily: its check unique names ['day', 'status'], which is no string.",
+            'Write unique("…", "…"), with the name of each column by itself.',
+        ),
+        (
+            {"checks": (expression("", "x > 0"),)},
+            "Model daily, one of its checks: its name is empty.",
+            'Write name="…".',
+        ),
+        (
+            {"checks": (expression(cast("str", None), "x > 0"),)},
+            "Model daily, one of its checks: its name is None, where a string is expected.",
+            'Write name="…".',
+        ),
+        (
+            {"checks": (expression("few", cast("str", None)),)},
+            "Model daily: its check few has no expression.",
+            CONDITION,
+        ),
+        (
+            {"checks": (expression("few", cast("str", 1)),)},
+            "Model daily, its check few: its expression is an int, where a string is expected.",
+            'Write expression="…".',
+        ),
+        (
             {"checks": (not_null("day", severity=cast("Severity", "fatal")),)},
             "Model daily: its check not_null_day has the severity 'fatal'.",
             "Write severity=Severity.ERROR or severity=Severity.WARN.",
@@ -345,7 +463,7 @@ MODEL = {
 def test_what_a_model_cannot_be_declared_with_is_told(
     tmp_path: Path, fields: dict[str, Any], told: str, hint: str
 ) -> None:
-    """A string for a tuple, an unknown kind or severity, a misspelt grain: the cause, and what to write."""
+    """What has another type, is empty, unknown or misspelt: its declaration and field, and what to write."""
     with pytest.raises(DeclarationError) as caught:
         Model.beside(str(tmp_path / "daily.py"), **(MODEL | fields))
 
@@ -353,6 +471,8 @@ def test_what_a_model_cannot_be_declared_with_is_told(
 
 
 TIMES = "The day is told by a column of type date, timestamp, timestamptz: name one, or leave day out."
+TYPES = 'Write columns={"…": "…"}: each column\'s name, and the types that it may have.'
+COMMA = 'Write the columns of an index with one comma between them, as "a,b".'
 TIMED = {"id": "integer", "at": "timestamptz", "amount": "number", "odd": "timestamp | text"}
 
 
@@ -373,6 +493,56 @@ TIMED = {"id": "integer", "at": "timestamptz", "amount": "number", "odd": "times
             {"columns": {"at"}},
             "Source public.refunds: its columns are a set, where a dict is expected.",
             'Write columns={"…": "…"}: each column\'s name, and the types that it may have.',
+        ),
+        (
+            {"parent": ("public", "orders"), "key": "id"},
+            "Source public.refunds: its parent is a tuple, where a string is expected.",
+            'Write parent="…", or leave it out.',
+        ),
+        (
+            {"day": ["at"]},
+            "Source public.refunds: its day is a list, where a string is expected.",
+            'Write day="…", or leave it out.',
+        ),
+        (
+            {"day": ""},
+            "Source public.refunds: its day is empty.",
+            'Write day="…", or leave it out.',
+        ),
+        (
+            {"key": ["id"]},
+            "Source public.refunds: its key is a list, where a string is expected.",
+            'Write key="…", or leave it out.',
+        ),
+        (
+            {"description": None},
+            "Source public.refunds: its description is None, where a string is expected.",
+            'Write description="…".',
+        ),
+        (
+            {"columns": {"method": None}},
+            "Source public.refunds: its columns hold None for method, which is no string.",
+            TYPES,
+        ),
+        (
+            {"columns": {"method": ("text", "enum")}},
+            "Source public.refunds: its columns hold ('text', 'enum') for method, which is no string.",
+            TYPES,
+        ),
+        (
+            {"columns": {None: "text"}},
+            "Source public.refunds: its columns hold the name None, which is no string.",
+            TYPES,
+        ),
+        (
+            {"indexes": ("at,,id",)},
+            "Source public.refunds: its indexes hold 'at,,id', in which a column's name is empty.",
+            COMMA,
+        ),
+        (
+            {"indexes": ("at", "")},
+            "Source public.refunds: its indexes hold '', in which a column's name is empty.",
+            COMMA,
         ),
         (
             {"day": "amount"},
@@ -408,11 +578,36 @@ TIMED = {"id": "integer", "at": "timestamptz", "amount": "number", "odd": "times
     ],
 )
 def test_what_a_source_cannot_be_declared_with_is_told(fields: dict[str, Any], told: str, hint: str) -> None:
-    """A string for a tuple, a day that is no time, a misspelt parent: what is wrong, and what is near."""
+    """What has another type, is empty, no time or misspelt: what is wrong, and what to write."""
     with pytest.raises(DeclarationError) as caught:
         Catalog([Source(**({"name": "refunds", "columns": TIMED, "description": "R."} | fields)), ORDERS], [])
 
     assert (caught.value.message, caught.value.hint or "") == (told, hint)
+
+
+def test_blanks_in_a_sources_indexes_are_left_out() -> None:
+    """Whoever writes a blank after the comma means the column, not a name with a blank before it."""
+    source = Source(
+        name="refunds", columns=TIMED, description="R.", indexes=cast("Any", [" at , id ", "amount"])
+    )
+
+    assert Catalog([source], []).sources["public", "refunds"].indexes == ("at,id", "amount")
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"partition": ("day",)}, "An export: its partition is a tuple, where a string is expected."),
+        ({"numeric": ("total",)}, "An export: its numeric is a tuple, where a dict is expected."),
+        ({"policy": "null"}, "An export: its policy is a string, where a dict is expected."),
+    ],
+)
+def test_what_an_export_cannot_be_declared_with_is_told(fields: dict[str, Any], told: str) -> None:
+    """What has another type than its field: which, and what is expected."""
+    with pytest.raises(DeclarationError) as caught:
+        Export(**fields)
+
+    assert caught.value.message == told
 
 
 def test_sources_that_are_no_tuple_are_refused(team: Callable[[Mapping[str, str]], str]) -> None:
