@@ -135,3 +135,58 @@ def test_no_command_calls_an_operator_of_the_path(trapped: Shop, connect: Connec
     # The first two find something to do, the others want pg_cron and PostgreSQL 17.
     failed = {words: one.stderr for words, one in done if one.returncode}
     assert set(failed) <= {"db check", "diff", "cron status", "grant refresher pg_monitor"}, failed
+
+
+FAILING = """
+import ledgerviews.schema
+from alembic import op
+revision = "z1"
+down_revision = {before!r}
+def upgrade():
+    with op.get_context().autocommit_block():
+        op.execute("SELECT 1")
+    {statement}
+def downgrade():
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    "statement", ["raise RuntimeError('no')", "op.execute('SELECT 1 / 0')", "op.execute('SELECT nosuch')"]
+)
+def test_nor_does_a_revision_that_fails_after_a_commit(trapped: Shop, statement: str) -> None:
+    """Where the database is, is asked under our path again, though the commit kept the role's."""
+    assert trapped("db", "revision", "-m", "first", "--rev-id", "a1").returncode == 0
+    assert trapped("db", "upgrade").returncode == 0
+    file = trapped.folder / "shop/migrations/versions/z1_failing.py"
+    file.write_text(FAILING.format(before="a1", statement=statement), encoding="utf-8")
+
+    told = trapped("db", "upgrade")
+
+    assert told.returncode in {1, 2}
+    assert "trapped" not in told.stderr
+    assert "the database is at a1" in told.stderr
+
+
+def test_nor_does_a_replacement_that_fails(trapped: Shop, connect: Connect) -> None:
+    """While it is built, and where a reader keeps it from being exchanged."""
+    assert trapped("db", "revision", "-m", "first", "--rev-id", "a1").returncode == 0
+    assert trapped("db", "upgrade").returncode == 0
+    assert trapped("refresh").returncode == 0
+    reader = connect(trapped.url)
+    told = []
+
+    trapped.declare("m", "SELECT 9 / (o.id - 5) AS id FROM public.orders AS o")
+    assert trapped("db", "revision", "-m", "second", "--rev-id", "a2").returncode == 0
+    told.append(trapped("db", "upgrade"))
+    (trapped.folder / "shop/migrations/versions/a2_second.py").unlink()
+    trapped.declare("m", "SELECT o.id + 0 AS id FROM public.orders AS o")
+    assert trapped("db", "revision", "-m", "second", "--rev-id", "a2").returncode == 0
+    reader.execute("BEGIN; SELECT FROM public.m")
+    told.append(trapped("db", "upgrade"))
+    reader.execute("ROLLBACK")
+
+    assert "division by zero" in told[0].stderr
+    assert "public.m is locked by process" in told[1].stderr
+    assert [one.stderr for one in told if "trapped" in one.stderr] == []
+    assert trapped("db", "upgrade").returncode == 0
