@@ -14,7 +14,7 @@ from .connecting import (
     read_alike,
     set_timeouts,
 )
-from .rights import Task, require_trusted_schema
+from .rights import Task, mend, require_trusted_schema
 from .translation import end_of_prepared, session_in_words, translate, translated
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "end_of_prepared",
     "look_only",
     "looking",
+    "mend",
     "missing_schema",
     "read_alike",
     "require_trusted_schema",

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 from enum import StrEnum
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 
 import psycopg
 from psycopg import sql
 
 from ledgerviews.errors import UsageError
 from ledgerviews.queries import query
+from ledgerviews.sqltext import identifier
 
-_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 _DENIED = re.compile(r"permission denied for (?P<kind>[a-z ]+?) (?P<name>\S.*)")
 _OWNER = re.compile(r"must be owner of (?P<kind>[a-z ]+?) (?P<name>\S.*)")
 _RELATIONS = frozenset({"table", "view", "materialized view", "foreign table", "relation"})
@@ -29,6 +29,8 @@ _LACKING = {
     'must be member of role "(.+)"': "Run GRANT {0} {me}, or declare another owner.",
 }
 """What gives a right, by what PostgreSQL says where it lacks."""
+_OURS = "ledgerviews"
+_WHY = "what is not computed by day is compared with the rights of who verifies"
 _MAINTAIN = 170000
 """The first server that lets others than an owner refresh."""
 
@@ -39,6 +41,7 @@ class Task(StrEnum):
     REFRESH = "refresh"
     VERIFY = "verify"
     LOOK = "look"
+    COMPARE = "compare"
     OWN = "own"
     MIGRATE = "migrate"
 
@@ -53,11 +56,20 @@ def mend(message: str, connection: psycopg.Connection | None, task: Task) -> str
     denied = _DENIED.fullmatch(message)
     if task is Task.MIGRATE or denied is None:
         return _migrate(connection, message)
+    if denied["kind"] == "schema" and denied["name"] != _OURS:
+        return _use(connection, denied["name"], task)
+    return _by_task(connection, message, denied["name"], task)
+
+
+def _by_task(connection: psycopg.Connection, message: str, name: str, task: Task) -> str:
+    """What gives the right to something of ours, or to a table or a function."""
     match task:
+        case Task.COMPARE:
+            return _migrate(connection, message)
         case Task.LOOK:
             return _look(connection)
         case Task.VERIFY:
-            return _verify(connection, denied["name"])
+            return _verify(connection, name)
         case Task.REFRESH:
             return _refresh(connection)
     return _as_owner(connection)
@@ -112,34 +124,58 @@ def _refresh(connection: psycopg.Connection, *, besides: str = "") -> str:
 def _verify(connection: psycopg.Connection, name: str) -> str:
     """The SELECT on what is read with this role's own rights, and a refresher's where these lack, too."""
     unread = _unread(connection)
+    if name in {one.relation.rpartition(".")[2] for one in unread}:
+        return f"Have its owner run {_grants(connection, unread)}: {_WHY}."
     # A refresher may read the marts.
-    others = [relation for relation, mart in unread if not mart]
-    why = "what is not computed by day is compared with the rights of who verifies"
-    if name in {relation.rpartition(".")[2] for relation, _ in unread}:
-        wanted = ", ".join(relation for relation, _ in unread)
-        return f"Have its owner run GRANT SELECT ON {wanted} TO {_role(connection)}: {why}."
-    besides = f" And GRANT SELECT ON {', '.join(others)} TO {_role(connection)}: {why}." if others else ""
+    others = [one for one in unread if not one.mart]
+    besides = f" And {_grants(connection, others)}: {_WHY}." if others else ""
     return _refresh(connection, besides=besides)
+
+
+def _use(connection: psycopg.Connection, schema: str, task: Task) -> str:
+    """The USAGE on a schema of others, which no grant of ours gives; to verify takes more than that."""
+    usage = f"GRANT USAGE ON SCHEMA {identifier(schema)} TO {_role(connection)}"
+    told = f"Have {_owner(connection, schema)} run {usage}"
+    unread = _unread(connection) if task is Task.VERIFY else []
+    besides = _grants(connection, unread, without=usage)
+    return f"{told}; and {besides}: {_WHY}." if besides else f"{told}."
+
+
+def _grants(connection: psycopg.Connection, unread: list[_Unread], *, without: str = "") -> str:
+    """The statements that let this role read the relations, but for one."""
+    role = _role(connection)
+    usages = {f"GRANT USAGE ON SCHEMA {one.schema} TO {role}": None for one in unread if one.schema}
+    tables = ", ".join(one.relation for one in unread if not one.selectable)
+    selects = [f"GRANT SELECT ON {tables} TO {role}"] if tables else []
+    return "; ".join([*(one for one in usages if one != without), *selects])
 
 
 def _role(connection: psycopg.Connection) -> str:
     """This session's role as a statement has it, which a person reads: a plain name stands as it is."""
-    name = connection.info.user
-    return name if _PLAIN.fullmatch(name) else '"' + name.replace('"', '""') + '"'
+    return identifier(connection.info.user)
 
 
 def _word(connection: psycopg.Connection) -> str:
     return shlex.quote(connection.info.user)
 
 
-def _owner(connection: psycopg.Connection) -> str:
-    rows = _asked(connection, query("schema_owner"), schema="ledgerviews")
-    return f"the owner of the schema ledgerviews ({rows[0][0]})" if rows else "the owner"
+def _owner(connection: psycopg.Connection, schema: str = _OURS) -> str:
+    rows = _asked(connection, query("schema_owner"), schema=schema)
+    return f"the owner of the schema {schema} ({rows[0][0]})" if rows else "the owner"
 
 
-def _unread(connection: psycopg.Connection) -> list[tuple[str, bool]]:
-    """What marts that are not computed by day read and this role may not, and whether it is a mart."""
-    return [(row[0], row[1]) for row in _asked(connection, query("unread"))]
+class _Unread(NamedTuple):
+    """What a mart that is not computed by day reads, and this role may not."""
+
+    relation: str
+    mart: bool
+    schema: str | None
+    """The one to be used first; None where this role may use it."""
+    selectable: bool
+
+
+def _unread(connection: psycopg.Connection) -> list[_Unread]:
+    return [_Unread(*row) for row in _asked(connection, query("unread"))]
 
 
 def _named(connection: psycopg.Connection, name: str) -> list[tuple[str, str, str]]:

@@ -1,4 +1,4 @@
--- The columns of the named tables: their types, down to what domains stand on, and whether this role may read them.
+-- The columns of the named tables: their types, down to what domains stand on, and what this role may do with them.
 WITH RECURSIVE base AS (
     SELECT
         t.oid AS declared,
@@ -20,8 +20,8 @@ SELECT
     t.typname AS base_type,
     t.typtype AS type_kind,
     t.typcategory AS type_category,
-    pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-    AND pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT') AS readable
+    pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT') AS readable,
+    pg_catalog.has_schema_privilege(n.oid, 'USAGE') AS usable
 FROM pg_catalog.pg_class AS c
 INNER JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped

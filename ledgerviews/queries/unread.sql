@@ -1,4 +1,4 @@
--- What materialized views that are not by day read themselves, and this role may not SELECT from; which are marts.
+-- What materialized views that are not by day read themselves and this role may not: if a mart, and which right lacks.
 SELECT DISTINCT
     pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS relation,
     (n.nspname, c.relname) IN (
@@ -7,7 +7,11 @@ SELECT DISTINCT
             r.relation_name
         FROM ledgerviews.relation AS r
         WHERE r.kind = 'materialized view'
-    ) AS mart
+    ) AS mart,
+    CASE
+        WHEN NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE') THEN pg_catalog.quote_ident(n.nspname)
+    END AS unused_schema,
+    pg_catalog.has_table_privilege(c.oid, 'SELECT') AS selectable
 FROM ledgerviews.relation AS p
 INNER JOIN pg_catalog.pg_namespace AS s ON p.schema_name = s.nspname
 INNER JOIN pg_catalog.pg_class AS m ON s.oid = m.relnamespace AND p.relation_name = m.relname
@@ -24,5 +28,5 @@ WHERE
     m.relkind = 'm'
     AND p.rollup IS NULL
     AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-    AND NOT pg_catalog.has_table_privilege(c.oid, 'SELECT')
+    AND NOT (pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT'))
 ORDER BY relation;

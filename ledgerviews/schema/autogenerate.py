@@ -24,6 +24,7 @@ from ledgerviews.sqltext import MODEL_SCHEMA
 from . import role_look
 from .compare import DROP
 from .declare import INFO, Comparison, Declared, compared
+from .denied import require_allowed
 from .dropping import require_unread
 from .engine_look import in_words
 from .engine_versions import SCHEMA
@@ -98,6 +99,8 @@ def _compare(autogen_context: AutogenContext, upgrade_ops: ops.UpgradeOps, _sche
             history=_history(run, autogen_context),
             theirs=_packaged(autogen_context) and bool(wanted.entities),
         )
+        if not writing(autogen_context.migration_context):
+            require_allowed(found, schema=wanted.schema, connection=_asked(autogen_context))
         places = {located(key, wanted.schema) for key in found.specs} | set(found.state.relations)
         early, late = _parted([one for one in upgrade_ops.ops if not _of_alembic_utils(one, places)])
         first, own, last = _operations(found, wanted, autogen_context, others=bool(early))
@@ -281,8 +284,13 @@ def _command_errors(autogen_context: AutogenContext) -> Iterator[None]:
         raise CommandError(str(exc)) from exc
     except psycopg.Error as exc:
         assert autogen_context.connection is not None  # noqa: S101 (autogenerate is never offline)
-        raw = autogen_context.connection.connection.driver_connection
-        # To ask who holds a lock.
-        asked = raw if isinstance(raw, psycopg.Connection) else None
-        error = db.translate(exc, target=place_in_words(raw), connection=asked)
+        place = place_in_words(autogen_context.connection.connection.driver_connection)
+        error = db.translate(exc, target=place, connection=_asked(autogen_context))
         raise CommandError(str(error)) from error
+
+
+def _asked(autogen_context: AutogenContext) -> psycopg.Connection | None:
+    """The connection, to ask who holds a lock, or gives a right; None where it is none of psycopg 3."""
+    assert autogen_context.connection is not None  # noqa: S101 (autogenerate is never offline)
+    raw = autogen_context.connection.connection.driver_connection
+    return raw if isinstance(raw, psycopg.Connection) else None

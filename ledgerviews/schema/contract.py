@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ledgerviews.catalog.source import TIMES, WORDS
 from ledgerviews.errors import LedgerviewsError
 from ledgerviews.queries import query
+from ledgerviews.sqltext import identifier
 
 if TYPE_CHECKING:
     import psycopg
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 Contract = Mapping[str, Mapping[str, str]]
 
-_NO_RIGHT = "this role may not SELECT"
+_NO_RIGHT = "this role may not"
 _WORDS = {
     "int2": "integer",
     "int4": "integer",
@@ -43,11 +44,19 @@ class ContractError(LedgerviewsError):
 
 @dataclass(frozen=True, kw_only=True)
 class FoundColumn:
-    """A column as the catalog has it; ``word`` is its type in the contract's words."""
+    """A column as the catalog has it.
+
+    Attributes:
+        word: its type in the contract's words.
+        type_name: its type in PostgreSQL's.
+        readable: whether this role may SELECT it.
+        usable: whether this role may use the schema that its table stands in.
+    """
 
     word: str
     type_name: str
     readable: bool
+    usable: bool = True
 
 
 Found = Mapping[tuple[str, str], Mapping[str, FoundColumn]]
@@ -157,9 +166,12 @@ def compare(contract: Contract, found: Found) -> list[str]:
             continue
         for column, words in columns.items():
             faults.extend(_column_faults(f"{key}.{column}", words, table.get(column)))
-        unreadable = [column for column in columns if column in table and not table[column].readable]
-        if unreadable:
-            faults.append(f"{key}: {_NO_RIGHT} {', '.join(unreadable)} (GRANT SELECT ON {key})")
+        there = [column for column in columns if column in table]
+        if not all(table[column].usable for column in there):
+            usage = f"GRANT USAGE ON SCHEMA {identifier(schema)}"
+            faults.append(f"{key}: {_NO_RIGHT} use the schema {schema} ({usage})")
+        if unreadable := [column for column in there if not table[column].readable]:
+            faults.append(f"{key}: {_NO_RIGHT} SELECT {', '.join(unreadable)} (GRANT SELECT ON {key})")
     return faults
 
 
@@ -175,11 +187,14 @@ def _column_faults(label: str, words: str, column: FoundColumn | None) -> Iterab
 
 def _collect(rows: Iterable[tuple[Any, ...]]) -> Found:
     found: dict[tuple[str, str], dict[str, FoundColumn]] = {}
-    for schema, table, column, type_name, base_type, type_kind, type_category, readable in rows:
+    for schema, table, column, type_name, base_type, type_kind, type_category, readable, usable in rows:
         columns = found.setdefault((schema, table), {})
         if column is not None:
             columns[column] = FoundColumn(
-                word=_word(base_type, type_kind, type_category), type_name=type_name, readable=readable
+                word=_word(base_type, type_kind, type_category),
+                type_name=type_name,
+                readable=readable,
+                usable=usable,
             )
     return found
 

@@ -17,6 +17,7 @@ from ledgerviews.queries import query
 from . import contract, role_look
 from .compare import unknown
 from .declare import Declared, compared
+from .denied import require_allowed
 from .difftext import written
 from .engine_look import in_words
 from .engine_versions import SCHEMA
@@ -82,6 +83,7 @@ def diff(settings: Settings) -> Diff:
             )
         if missing := db.missing_schema(connection, settings.schema):
             raise DriftError(missing.message, hint=missing.hint)
+        require_allowed(found, schema=settings.schema, connection=connection)
         relations = closure(run, found, settings.schema) if found.differences else ()
         connection.rollback()
     steps = plan(found.differences, relations, schema=settings.schema)

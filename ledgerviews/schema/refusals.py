@@ -7,12 +7,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ledgerviews import db
 from ledgerviews.config import DEFAULT_MODELS
 from ledgerviews.errors import DeclarationError, UnwritableError
 from ledgerviews.sqltext import dotted_name, qualified_names, statement
 
 from .compare import DROP
 from .contract import what_declares
+from .denied import NOT_ALLOWED
 from .engine_versions import SCHEMA
 from .keys import SOURCE
 from .pointing import in_file
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from .printed import Normal
 
 _PACKAGED = Path(__file__).resolve().parents[1] / DEFAULT_MODELS.rpartition(".")[2]
-_NOT_ALLOWED = "42501"
-"""Whoever writes the revision may do less than who runs it."""
 _NO_COLUMN = "42703"
 _NO_TABLE = "42P01"
 _NO_ENGINE = frozenset({"3F000", "42883"})
@@ -119,7 +119,8 @@ def faults(
         normal = one.normal
         if one.after is None or normal is None or normal.error is None:
             continue
-        if normal.sqlstate == _NOT_ALLOWED or (
+        # Whoever writes the revision may do less than who runs it.
+        if normal.sqlstate == NOT_ALLOWED or (
             normal.sqlstate != SYNTAX
             and _may_come(one.after, normal)
             and (others or waiting & set(one.after.get("reads", ())) or _waits_for_engine(one, found))
@@ -140,6 +141,8 @@ def faults(
 def mend(catalog: Catalog | None, one: Difference) -> str:
     """What to do about a definition that cannot be created, without a full stop."""
     normal = one.normal
+    if normal is not None and normal.error is not None and normal.sqlstate == NOT_ALLOWED:
+        return db.mend(normal.error, None, db.Task.COMPARE).removesuffix(".")
     if normal is not None and (normal.part, normal.sqlstate) == ("day_definition", _NO_COLUMN):
         return _declare_column(catalog, one, normal)
     if catalog is None or one.key not in catalog.models:

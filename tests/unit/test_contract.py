@@ -12,8 +12,10 @@ CONTRACT = {
 }
 
 
-def _column(word: str, type_name: str | None = None, *, readable: bool = True) -> FoundColumn:
-    return FoundColumn(word=word, type_name=type_name or word, readable=readable)
+def _column(
+    word: str, type_name: str | None = None, *, readable: bool = True, usable: bool = True
+) -> FoundColumn:
+    return FoundColumn(word=word, type_name=type_name or word, readable=readable, usable=usable)
 
 
 LINES = {"order_id": _column("uuid"), "total": _column("number")}
@@ -101,7 +103,7 @@ def test_the_expected_types_stand_in_the_contracts_order() -> None:
 )
 def test_each_type_has_its_word(base_type: str, kind: str, category: str, word: str) -> None:
     """The catalog's types are told in the contract's words; an array is never taken for its element."""
-    row = ("public", "orders", "c", "as the user wrote it", base_type, kind, category, True)
+    row = ("public", "orders", "c", "as the user wrote it", base_type, kind, category, True, True)
     column = _collect([row])["public", "orders"]["c"]
 
     assert column == FoundColumn(word=word, type_name="as the user wrote it", readable=True)
@@ -109,7 +111,7 @@ def test_each_type_has_its_word(base_type: str, kind: str, category: str, word: 
 
 def test_a_table_without_columns_is_found() -> None:
     """It lacks columns, and is not said to be missing itself."""
-    found = _collect([("public", "orders", None, None, None, None, None, None)])
+    found = _collect([("public", "orders", None, None, None, None, None, None, True)])
 
     assert compare({"public.orders": {"id": "uuid"}}, found) == [
         "public.orders.id: expected uuid; found no such column"
@@ -119,10 +121,29 @@ def test_a_table_without_columns_is_found() -> None:
 def test_a_domain_over_the_wrong_type_is_told_by_its_own_name() -> None:
     """The base type decides, and the user reads the name that stands in the table."""
     rows = [
-        ("public", "orders", "id", "order_key", "uuid", "b", "U", True),
-        ("public", "orders", "total", "euros", "text", "b", "S", True),
-        ("public", "orders", "state", "safe_state", "order_state", "e", "E", True),
+        ("public", "orders", "id", "order_key", "uuid", "b", "U", True, True),
+        ("public", "orders", "total", "euros", "text", "b", "S", True, True),
+        ("public", "orders", "state", "safe_state", "order_state", "e", "E", True, True),
     ]
     contract = {"public.orders": {"id": "uuid", "total": "number", "state": "enum"}}
 
     assert compare(contract, _collect(rows)) == ["public.orders.total: expected number; found euros"]
+
+
+def test_a_schema_that_may_not_be_used_is_told_beside_what_may_not_be_read() -> None:
+    """Each right by itself, with its GRANT; the schema's name as a statement has it."""
+    contract = {"Shop.orders": {"id": "uuid", "state": "text"}, "Shop.items": {"id": "uuid"}}
+    found = {
+        ("Shop", "orders"): {
+            "id": _column("uuid", usable=False),
+            "state": _column("text", readable=False, usable=False),
+        },
+        ("Shop", "items"): {"id": _column("uuid", usable=False)},
+    }
+
+    usage = 'this role may not use the schema Shop (GRANT USAGE ON SCHEMA "Shop")'
+    assert compare(contract, found) == [
+        f"Shop.orders: {usage}",
+        "Shop.orders: this role may not SELECT state (GRANT SELECT ON Shop.orders)",
+        f"Shop.items: {usage}",
+    ]

@@ -2,6 +2,7 @@
 -- stops the downgrade by name.
 DROP FUNCTION ledgerviews.grant_refresh(name);
 DROP FUNCTION ledgerviews.grant_read(name);
+DROP FUNCTION IF EXISTS ledgerviews.grant_usage(name, text);
 DROP FUNCTION IF EXISTS ledgerviews.require_grantor(text, oid, boolean);
 DROP FUNCTION ledgerviews.require_role(name);
 DROP FUNCTION ledgerviews.take_up(text, text);

@@ -32,6 +32,34 @@ $body$;
 COMMENT ON FUNCTION ledgerviews.require_grantor(text, oid, boolean) IS
 'Raise an error that names the owner where the current role neither is one nor may grant.';
 
+CREATE FUNCTION ledgerviews.grant_usage(role name, schema_name text) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    v_owner oid := (SELECT n.nspowner FROM pg_catalog.pg_namespace AS n WHERE n.nspname = grant_usage.schema_name);
+    v_grant text := pg_catalog.format('GRANT USAGE ON SCHEMA %I TO %I', schema_name, role);
+BEGIN
+    -- Whoever may not grant on the schema must not have to where the role may use it already.
+    IF pg_catalog.has_schema_privilege(role, schema_name, 'USAGE') THEN
+        RETURN;
+    END IF;
+    -- Its owner need not be who may grant all else.
+    IF NOT (
+        pg_catalog.pg_has_role(v_owner, 'USAGE') OR pg_catalog.has_schema_privilege(schema_name, 'USAGE WITH GRANT OPTION')
+    ) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'invalid_grantor',
+            MESSAGE = pg_catalog.format('%s may not grant on schema %s, so nothing was granted.', CURRENT_USER, schema_name),
+            HINT = pg_catalog.format(
+                'Have %s, its owner, run %s; then run this again.', pg_catalog.pg_get_userbyid(v_owner), v_grant);
+    END IF;
+    EXECUTE v_grant;
+END
+$body$;
+COMMENT ON FUNCTION ledgerviews.grant_usage(name, text) IS
+'Let a role use a schema, or raise an error with the statement that does and who may run it.';
+
 CREATE FUNCTION ledgerviews.grant_read(role name) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -41,19 +69,13 @@ DECLARE
 BEGIN
     PERFORM ledgerviews.require_role(role);
     FOR v_relation IN
-        SELECT r.schema_name, r.relation_name, n.nspowner, c.oid, c.relowner
+        SELECT r.schema_name, r.relation_name, c.oid, c.relowner
         FROM ledgerviews.relation AS r
         JOIN pg_catalog.pg_namespace AS n ON n.nspname = r.schema_name
         JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = r.relation_name
         ORDER BY r.schema_name, r.relation_name
     LOOP
-        -- Whoever may not grant on the schema must not have to where the role may use it already.
-        IF NOT pg_catalog.has_schema_privilege(role, v_relation.schema_name, 'USAGE') THEN
-            PERFORM ledgerviews.require_grantor(
-                'schema ' || v_relation.schema_name, v_relation.nspowner,
-                pg_catalog.has_schema_privilege(v_relation.schema_name, 'USAGE WITH GRANT OPTION'));
-            EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA %I TO %I', v_relation.schema_name, role);
-        END IF;
+        PERFORM ledgerviews.grant_usage(role, v_relation.schema_name);
         PERFORM ledgerviews.require_grantor(
             v_relation.schema_name || '.' || v_relation.relation_name, v_relation.relowner,
             pg_catalog.has_table_privilege(v_relation.oid, 'SELECT WITH GRANT OPTION'));
@@ -117,19 +139,13 @@ BEGIN
     EXECUTE pg_catalog.format('GRANT MAINTAIN ON ledgerviews.refresh_lock TO %I', role);
 
     FOR v_relation IN
-        SELECT m.schema_name, m.relation_name, m.rollup, c.relowner, n.nspowner
+        SELECT m.schema_name, m.relation_name, m.rollup, c.relowner
         FROM ledgerviews.materialized_view AS m
         JOIN pg_catalog.pg_class AS c ON c.oid = m.relation
-        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
         ORDER BY m.schema_name, m.relation_name
     LOOP
         PERFORM ledgerviews.require_grantor(v_relation.schema_name || '.' || v_relation.relation_name, v_relation.relowner, false);
-        IF NOT pg_catalog.has_schema_privilege(role, v_relation.schema_name, 'USAGE') THEN
-            PERFORM ledgerviews.require_grantor(
-                'schema ' || v_relation.schema_name, v_relation.nspowner,
-                pg_catalog.has_schema_privilege(v_relation.schema_name, 'USAGE WITH GRANT OPTION'));
-            EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA %I TO %I', v_relation.schema_name, role);
-        END IF;
+        PERFORM ledgerviews.grant_usage(role, v_relation.schema_name);
         EXECUTE pg_catalog.format('GRANT SELECT, MAINTAIN ON %I.%I TO %I', v_relation.schema_name, v_relation.relation_name, role);
         IF v_relation.rollup IS NOT NULL THEN
             EXECUTE pg_catalog.format('GRANT SELECT, INSERT, UPDATE, DELETE ON ledgerviews.%I TO %I', v_relation.rollup, role);

@@ -99,8 +99,7 @@ SELECT
         'columns', (
             SELECT pg_catalog.jsonb_object_agg(a.attname, a.xmin::text)
             FROM pg_catalog.pg_attribute AS a
-            WHERE a.attrelid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', s.schema_name, s.table_name))
-                AND a.attname = ANY (s.logged) AND s.tracking <> 'none'
+            WHERE a.attrelid = t.oid AND a.attname = ANY (s.logged) AND s.tracking <> 'none'
         ),
         'labels', (
             SELECT pg_catalog.jsonb_object_agg(e.oid::text, e.enumlabel)
@@ -161,7 +160,10 @@ SELECT
             THEN 'row level security may hide rows of it from the owner of the engine, now these and then others'
     END AS problem
 FROM ledgerviews.source AS s
-LEFT JOIN ledgerviews.source_columns() AS k ON k.source = s.source;
+LEFT JOIN ledgerviews.source_columns() AS k ON k.source = s.source
+-- Not by to_regclass, which takes USAGE on the schema: whoever refreshes or looks has no right to the sources.
+LEFT JOIN pg_catalog.pg_namespace AS m ON m.nspname = s.schema_name
+LEFT JOIN pg_catalog.pg_class AS t ON t.relnamespace = m.oid AND t.relname = s.table_name;
 COMMENT ON VIEW ledgerviews.source_now IS
 'Each source as the catalog shows it now: condition is compared with source.seen; problem says why its writes cannot be tracked.';
 
@@ -172,11 +174,13 @@ BEGIN ATOMIC
 SELECT COALESCE(pg_catalog.array_agg(w.wanted ORDER BY w.wanted), '{}')
 FROM ledgerviews.source AS s
 CROSS JOIN LATERAL pg_catalog.unnest(s.wanted_indexes) AS w (wanted)
+LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = s.schema_name
+LEFT JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = s.table_name
 WHERE s.source = missing_indexes.source
     AND NOT EXISTS (
         SELECT
         FROM pg_catalog.pg_index AS i
-        WHERE i.indrelid = pg_catalog.to_regclass(pg_catalog.quote_ident(s.schema_name) || '.' || pg_catalog.quote_ident(s.table_name))
+        WHERE i.indrelid = c.oid
             AND i.indisvalid AND i.indpred IS NULL
             AND (
                 SELECT pg_catalog.string_agg(a.attname, ',' ORDER BY k.ordinality)

@@ -537,6 +537,15 @@ BEGIN
         END;
         PERFORM pg_catalog.pg_sleep(0.05 + pg_catalog.random() * 0.2);
     END LOOP;
+    -- Said once, whatever attempts it took.
+    SELECT pg_catalog.string_agg(s.source, ' and ' ORDER BY s.source) INTO v_name
+    FROM ledgerviews.source AS s
+    JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', s.schema_name, s.table_name))
+    WHERE s.source = ANY (track) AND NOT pg_catalog.pg_has_role(c.relowner, 'USAGE');
+    IF v_name IS NOT NULL THEN
+        RAISE WARNING 'Of another role, so that no trigger tracks writes and each refresh scans: %.', v_name
+            USING HINT = 'Run ledgerviews tracking install as a member of its owner.';
+    END IF;
 END
 $body$;
 COMMENT ON FUNCTION ledgerviews.swap(boolean, integer, integer, text[], text, text[]) IS
