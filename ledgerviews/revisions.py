@@ -120,9 +120,13 @@ def behind(database: str, installed: frozenset[str], migrations: str) -> DriftEr
     if forked := fork(migrations):
         return DriftError(forked.message, hint=forked.hint)
     at = ", ".join(sorted(installed)) or "no revision"
+    hint = "Run `ledgerviews db upgrade` (or `alembic upgrade head`)."
+    if not installed and migrations == PACKAGED_MIGRATIONS:
+        # The engine is there all the same, so a history of somebody's own has installed it.
+        hint += " Or set LEDGERVIEWS_MODELS, where the relations are a project's own."
     return DriftError(
         f"A migration is pending: database {database!r} is at {at}, the package at {', '.join(newest)}.",
-        hint="Run `ledgerviews db upgrade` (or `alembic upgrade head`).",
+        hint=hint,
     )
 
 

@@ -263,7 +263,9 @@ def _limit(raw: psycopg.Connection, settings: Settings) -> None:
 
 def _steps(migration: MigrationContext) -> Iterable[Any]:
     """What the command is going to do, revision by revision."""
-    steps: Iterable[Any] = migration.opts["fn"](migration.get_current_heads(), migration)
+    # What is purged may name a revision that is lost.
+    heads = () if migration.purge else migration.get_current_heads()
+    steps: Iterable[Any] = migration.opts["fn"](heads, migration)
     return steps
 
 

@@ -26,6 +26,7 @@ _BEHIND = "\n)"
 """What it puts behind the expression."""
 _MODULE = "<module>"
 _AGAIN = "Mend it, then run the command again."
+_RUNS_OURS = re.compile(r"ledgerviews\.schema(?: import [^\n]*|\.)\brun_migrations\b")
 
 
 def mistake(exc: Exception, folder: Path) -> UsageError | None:
@@ -46,14 +47,15 @@ def mistake(exc: Exception, folder: Path) -> UsageError | None:
 
 
 def _env_of_two_lines(exc: Exception, folder: Path) -> str | None:
-    """What an env.py that ``alembic init`` wrote may be instead; None where it is another file, or is so."""
+    """What an env.py may be that is not ours; None where it is another file, or is ours."""
     env = folder / "env.py"
     frames = traceback.extract_tb(exc.__traceback__)
-    if not any(Path(frame.filename) == env for frame in frames) or "ledgerviews" in env.read_text("utf-8"):
+    if not any(Path(frame.filename) == env for frame in frames) or _RUNS_OURS.search(env.read_text("utf-8")):
         return None
     return (
         "Mend it. Where it is there for ledgerviews alone, two lines are all of it: `from ledgerviews.schema"
-        " import run_migrations` and `run_migrations()`."
+        " import run_migrations` and `run_migrations()`. An application's own is run by `alembic` itself,"
+        " with LEDGERVIEWS_MIGRATIONS not set."
     )
 
 

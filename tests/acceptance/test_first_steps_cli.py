@@ -182,6 +182,45 @@ def test_a_revision_that_nobody_could_find_again_is_not_written(
     assert sorted(versions(bare).glob("*.py")) == before
 
 
+def test_a_lost_revision_is_left_by_a_stamp(bare: Shop) -> None:
+    """`alembic stamp --purge` asks nothing of the revision that is not there; the next one leads on."""
+    assert bare("db", "revision", "-m", "first", "--rev-id", "a1").returncode == 0
+    assert bare("db", "upgrade").returncode == 0
+    bare.declare("n", "SELECT o.id FROM public.orders AS o")
+    (written,) = bare("db", "revision", "-m", "second", "--rev-id", "a2").stdout.split()
+    assert bare("db", "upgrade").returncode == 0
+    Path(written).unlink()
+    lost = bare("db", "check")
+    (bare.folder / "alembic.ini").write_text(
+        "[alembic]\nscript_location = %(here)s/shop/migrations\nprepend_sys_path = %(here)s\n",
+        encoding="utf-8",
+    )
+    env = {
+        "PYTHONPATH": f"{pg.ROOT}:{bare.folder}",
+        "LEDGERVIEWS_DATABASE_URL": bare.url,
+        "LEDGERVIEWS_MODELS": "shop.models",
+    }
+
+    stamped = subprocess.run(
+        [sys.executable, "-m", "alembic.config", "stamp", "--purge", "a1"],
+        env={**pg.clean_environment(), **env},
+        cwd=bare.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    bare.declare("n", "SELECT o.id + 0 AS id FROM public.orders AS o")
+    done = [
+        bare("db", "revision", "-m", "third", "--rev-id", "a3"),
+        bare("db", "upgrade"),
+        bare("db", "check"),
+    ]
+
+    assert "Can't locate revision identified by 'a2'" in lost.stderr
+    assert stamped.returncode == 0, stamped.stdout + stamped.stderr
+    assert [one.stderr for one in done if one.returncode] == []
+
+
 def test_the_env_py_of_alembic_init_is_told_what_it_may_be(bare: Shop) -> None:
     """It asks for an URL that nobody has to give."""
     template = Path(alembic.__file__).parent / "templates/generic/env.py"

@@ -708,8 +708,10 @@ BEGIN
                         || 'Before it is altered again, replace the definition, in a revision of its own, by one that fits before and'
                         ' after, or drop it.'
                     ELSE
-                        'Nothing of this transaction was kept. Replace the definition, in a revision of its own, by one that fits before'
-                        ' and after, or drop it; then alter the table.'
+                        'Nothing of this transaction was kept. '
+                        || CASE WHEN v_altered LIKE '%is now named%'
+                            THEN 'Rename outside of a release: what reads a column follows its name. Else replace' ELSE 'Replace' END
+                        || ' the definition, in a revision of its own, by one that fits before and after, or drop it; then alter the table.'
                 END;
         END;
     END LOOP;
