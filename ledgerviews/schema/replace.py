@@ -161,6 +161,8 @@ def script(
     gone = [name for name in were if name not in shall]
     tracked = sql.Literal(settings.tracking)
     parts = [
+        # All that pg_stat_activity shows of it.
+        "-- op.ledgerviews_replace\n",
         session.OURS,
         *(_create_source(shall[name]) for name in _parents_first(new, shall)),
         f"SELECT ledgerviews.replace_begin({session.THEIR_PATH});\n",

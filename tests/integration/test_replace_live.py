@@ -258,7 +258,7 @@ def wait_for_build(connection: psycopg.Connection) -> None:
     for _ in range(400):
         found = connection.execute(
             "SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
-            " AND query LIKE '%ledgerviews.stage%'"
+            " AND query LIKE '%op.ledgerviews_replace%'"
         ).fetchall()
         if found:
             return

@@ -28,7 +28,7 @@ SLOW = (
 )
 BUILDING = (
     "SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
-    " AND query LIKE '%ledgerviews.stage%'"
+    " AND query LIKE '%op.ledgerviews_replace%'"
 )
 
 
