@@ -159,6 +159,8 @@ def script(
     new = [name for name in shall if name not in were]
     changed = _with_children([name for name in shall if name in were and shall[name] != were[name]], shall)
     gone = [name for name in were if name not in shall]
+    # A new child of a changed parent is made twice: for what is built, and once its parent is there again.
+    known_sources = shall | were
     tracked = sql.Literal(settings.tracking)
     parts = [
         # All that pg_stat_activity shows of it.
@@ -176,13 +178,16 @@ def script(
             sql.Literal(settings.keep_replaced),
             sql.Literal(SWAP_WAIT_MS),
             sql.Literal(settings.swap_timeout_ms),
-            sql.Literal(new if settings.tracking != "none" else []),
+            sql.Literal([name for name in new if name not in changed] if settings.tracking != "none" else []),
             tracked,
             sql.Literal([*changed, *gone]),
         )
         .as_string(None),
         # Their triggers are off, so nothing here waits.
-        *(_drop_source(were[name]) for name in reversed(_parents_first([*changed, *gone], were))),
+        *(
+            _drop_source(known_sources[name])
+            for name in reversed(_parents_first([*changed, *gone], known_sources))
+        ),
         *(_create_source(shall[name]) for name in _parents_first(changed, shall)),
     ]
     parts += unrefreshed.statements(items)

@@ -104,3 +104,34 @@ def test_the_parent_s_day_has_another_name(
 
     assert differing == []
     assert days(connection) == [("2026-03-02", 1), ("2026-03-07", 1)]
+
+
+def test_a_child_comes_and_goes_with_a_change_of_its_parent(
+    application: Application, empty_url: str, connect: Connect
+) -> None:
+    """In one revision, there and back; what is written to it is seen."""
+    connection = connect(empty_url)
+    connection.execute("CREATE TABLE public.notes (order_id integer, added timestamptz)")
+    declare(application, day="placed", indexes=["placed"])
+    items = application.sources["items"]
+    application.sources["notes"] = items | {
+        "day_rows": [condition.replace("items.", "notes.") for condition in items["day_rows"]]
+    }
+    application.models["note_days"] = application.models["item_days"] | {
+        "sql": SQL.format(day="placed").replace("public.items", "public.notes")
+    }
+
+    application.change()
+    differing = application.differs()
+    connection.execute("INSERT INTO public.notes VALUES (1, now())")
+    days(connection)
+    connection.execute("INSERT INTO public.notes VALUES (1, now())")
+    seen = days(connection), connection.execute("SELECT day::text, n FROM public.note_days").fetchall()
+    application.downgrade()
+    back = days(connection)
+    application.upgrade()
+
+    assert differing == []
+    assert seen == ([("2026-03-01", 1), ("2026-03-07", 1)], [("2026-03-01", 2)])
+    assert back == seen[0]
+    assert application.differs() == []

@@ -270,12 +270,15 @@ BEGIN
             -- What somebody else wrote is filled and indexed with the rights of its owner.
             IF member.kind = 'materialized view' AND member.part IS NULL THEN
                 SELECT pg_catalog.format(
-                    'GRANT CREATE ON SCHEMA %1$I TO %2$I; ALTER MATERIALIZED VIEW %3$s OWNER TO %2$I', v_next,
+                    'GRANT CREATE ON SCHEMA %1$I TO %2$I; ALTER MATERIALIZED VIEW %3$s OWNER TO %2$I;'
+                    ' REVOKE CREATE ON SCHEMA %1$I FROM %2$I', v_next,
                     pg_catalog.pg_get_userbyid(c.relowner), v_target)
                 INTO v_line
                 FROM pg_catalog.pg_class AS c
-                WHERE c.oid = member.old;
-                EXECUTE v_line;
+                WHERE c.oid = member.old AND pg_catalog.pg_get_userbyid(c.relowner) <> CURRENT_USER;
+                IF v_line IS NOT NULL THEN
+                    EXECUTE v_line;
+                END IF;
             END IF;
             PERFORM ledgerviews.hang(member, true);
             IF member.kind = 'materialized view' AND member.needed THEN

@@ -627,6 +627,12 @@ BEGIN
             EXECUTE 'REFRESH MATERIALIZED VIEW ' || object.name;
         EXCEPTION WHEN object_not_in_prerequisite_state THEN
             RAISE WARNING '% stays empty until it is refreshed: what it reads was never filled.', object.name;
+        WHEN insufficient_privilege THEN
+            -- Somebody else's, filled as its owner, keeps nothing of ours off.
+            IF object.part IS NOT NULL THEN
+                RAISE;
+            END IF;
+            RAISE WARNING '% stays empty until it is refreshed: its owner may not read what it reads.', object.name;
         END;
     END IF;
     FOREACH v_statement IN ARRAY object.hanging LOOP
