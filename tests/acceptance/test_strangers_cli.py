@@ -112,3 +112,27 @@ def test_a_stranger_s_materialized_view_is_filled_with_its_owner_s_rights(
 
     assert [one.stderr for one in done if one.returncode] == []
     assert found == [(stranger,)] * 4 + [(1,)] * 2
+
+
+def test_a_view_whose_owner_may_no_longer_read_keeps_nothing_off(
+    shop: Shop,  # noqa: F811
+    connect: Connect,
+    stranger: str,
+) -> None:
+    """It comes back empty; what is ours comes back as it was."""
+    connection = connect(shop.url)
+    connection.execute("INSERT INTO public.orders VALUES (1)")
+    assert shop("refresh").returncode == 0
+    connection.execute(f"GRANT SELECT ON public.m TO {stranger}; SET ROLE {stranger}".encode())
+    connection.execute(
+        "CREATE SCHEMA mallory; CREATE MATERIALIZED VIEW mallory.on_mart AS SELECT m.id FROM public.m AS m"
+    )
+    connection.execute(f"RESET ROLE; REVOKE SELECT ON public.m FROM {stranger}".encode())
+
+    done = [shop("release", "public.orders"), shop("restore")]
+
+    assert [one.stderr for one in done if one.returncode] == []
+    assert connection.execute("SELECT id FROM public.m").fetchall() == [(1,)]
+    assert connection.execute(
+        "SELECT relispopulated FROM pg_class WHERE oid = 'mallory.on_mart'::regclass"
+    ).fetchall() == [(False,)]
