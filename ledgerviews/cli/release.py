@@ -43,7 +43,9 @@ def restore(*, lock_timeout: int | None) -> None:
     from ledgerviews.refresh import released  # noqa: PLC0415 (loads the database driver)
 
     with output.terminated_as_interrupted():
-        count = released.restore(options.settings(lock_timeout_ms=lock_timeout))
+        count = released.restore(
+            options.settings(lock_timeout_ms=lock_timeout), warn=lambda told: output.say(told, err=True)
+        )
     output.say(f"Restored: {_objects(count)} put back." if count else "Nothing is released.")
 
 

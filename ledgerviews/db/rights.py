@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Any, LiteralString, NamedTuple
 
 import psycopg
-from psycopg import sql
 
 from ledgerviews.errors import UsageError
 from ledgerviews.queries import query
@@ -203,7 +202,8 @@ def require_trusted_schema(connection: psycopg.Connection) -> bool:
             raise UsageError(
                 f"The schema ledgerviews in database {connection.info.dbname!r} belongs to {owner!r},"
                 " whom this role need not trust; nothing was done.",
-                hint=f"Connect as {owner!r} or a member of it, or look at what it holds and run"
-                f" ALTER SCHEMA ledgerviews OWNER TO {sql.Identifier(connection.info.user).as_string()}.",
+                hint=f"Connect as {owner!r} or a member of it; who may become it adds"
+                f" options=-c%20role={owner} to the URL. Else look at what the schema holds, and give it and all"
+                " in it to a role that you trust.",
             )
     return bool(found)

@@ -12,7 +12,7 @@ from ledgerviews.queries import query
 from .preflight import RELEASING_ENGINE, engine_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import psycopg
 
@@ -35,13 +35,22 @@ def release(settings: Settings, tables: Sequence[str], *, attempts: int) -> int:
     return int(row[0][0])
 
 
-def restore(settings: Settings) -> int:
+def restore(settings: Settings, *, warn: Callable[[str], None]) -> int:
     """Put back all that is off, in one transaction; gives how many objects that were, 0 where none was.
+
+    Args:
+        settings: where the database is.
+        warn: is told what comes back otherwise than it was: empty, or untracked.
 
     Raises DatabaseError where a definition no longer fits: it names the object, the line and the column, and
     everything stays released.
     """
     with _session(settings) as connection:
+        connection.add_notice_handler(
+            lambda diag: (
+                warn(f"Warning: {diag.message_primary}") if diag.severity_nonlocalized == "WARNING" else None
+            )
+        )
         row = connection.execute("SELECT ledgerviews.restore()").fetchall()
     return int(row[0][0])
 

@@ -105,5 +105,6 @@ def _under_theirs(revision: Callable[..., None], raw: psycopg.Connection) -> Cal
 
 
 def _back() -> str:
-    settings = (f"pg_catalog.set_config('{name}', '{_OURS[name]}', false)" for name in _OF_THE_ROLE)
+    # All of them: a revision may say RESET ALL.
+    settings = (f"pg_catalog.set_config('{name}', '{value}', false)" for name, value in _OURS.items())
     return f"SELECT {', '.join(settings)}"

@@ -224,7 +224,7 @@ def test_what_asks_first_waits_a_moment_where_nothing_is_set(
         with pytest.raises(LockedError, match=said), engine.session(endless, wait=False):
             pass
         with pytest.raises(LockedError, match=said):
-            released.restore(unset)
+            released.restore(unset, warn=print)
     with _upgrading(installed_url, "ledgerviews.run") as said, pytest.raises(LockedError, match=said):
         log.runs(unset, limit=1)
 

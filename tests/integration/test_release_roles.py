@@ -51,6 +51,27 @@ def test_another_role_s_view_is_named(roles: Roles) -> None:  # noqa: F811
     assert fingerprint(roles.superuser) == before
 
 
+def test_what_could_not_be_given_back_is_not_taken_off(roles: Roles) -> None:  # noqa: F811
+    """A view whose owner lost CREATE on its schema: found before, not by the restore after a commit."""
+    owner, stranger = (sql.Identifier(roles.names[name]) for name in ("owner", "stranger"))
+    roles.superuser.execute(f"CREATE VIEW public.foreign_one AS SELECT id FROM {EVENTS}")
+    roles.superuser.execute(
+        sql.SQL("ALTER VIEW public.foreign_one OWNER TO {1}; GRANT {1} TO {0}").format(owner, stranger)
+    )
+    before = fingerprint(roles.superuser)
+
+    with (
+        closing(psycopg.connect(roles.urls["owner"])) as session,
+        pytest.raises(
+            psycopg.Error,
+            match=f"foreign_one could not be given back to {roles.names['stranger']}, who has no CREATE on",
+        ),
+    ):
+        session.execute("SELECT ledgerviews.release(%s)", [[EVENTS]])
+
+    assert fingerprint(roles.superuser) == before
+
+
 def test_who_may_only_alter_the_table_is_told(roles: Roles) -> None:  # noqa: F811
     """The application's own role has no right of ours: PostgreSQL says so before anything is done."""
     before = fingerprint(roles.superuser)

@@ -160,3 +160,38 @@ def test_entities_are_looked_up_under_the_role_s_path(
 
     assert [one.stderr for one in done if one.returncode] == []
     assert connection.execute("SELECT count(*) FROM public.bare").fetchall() == [(60,)]
+
+
+ONE = """
+from alembic import op
+revision = {revision!r}
+down_revision = {before!r}
+def upgrade():
+    op.execute({statement!r})
+"""
+
+
+def test_what_a_revision_resets_is_ours_again_in_the_next(
+    tmp_path: Path, run_cli: pg.RunCli, empty_url: str, connection: psycopg.Connection
+) -> None:
+    """So that its code does not depend on what was pending before it."""
+    name = connection.info.dbname
+    connection.execute(f"ALTER DATABASE {name} SET DateStyle = 'German, DMY'".encode())
+    connection.execute(f"ALTER DATABASE {name} SET quote_all_identifiers = on".encode())
+    team = Shop(tmp_path, run_cli, empty_url)
+    team.declare("m", "SELECT o.id FROM public.orders AS o")
+    asked = (
+        "CREATE TABLE public.seen AS SELECT current_setting('DateStyle') AS style,"
+        " current_setting('quote_all_identifiers') AS quoted, current_setting('TimeZone') AS zone"
+    )
+    for revision, before, statement in (("a1", None, "RESET ALL"), ("a2", "a1", asked)):
+        file = team.folder / f"shop/migrations/versions/{revision}.py"
+        text = ONE.format(revision=revision, before=before, statement=statement)
+        file.write_text(text, encoding="utf-8")
+
+    done = team("db", "upgrade")
+
+    assert done.returncode == 0, done.stderr
+    assert connection.execute("SELECT style, quoted, zone FROM public.seen").fetchall() == [
+        ("ISO, MDY", "off", "Pacific/Auckland")
+    ]

@@ -53,6 +53,7 @@ BEGIN
     LEFT JOIN pg_catalog.pg_class AS c ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = d.objid
     LEFT JOIN pg_catalog.pg_proc AS p ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.oid = d.objid
     LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = COALESCE(c.relnamespace, p.pronamespace)
+    JOIN pg_catalog.pg_roles AS u ON u.rolname = CURRENT_USER
     CROSS JOIN LATERAL (
         SELECT d.name || CASE
             WHEN d.kind IN ('other', 'trigger') THEN
@@ -62,6 +63,12 @@ BEGIN
                 THEN ' belongs to ' || pg_catalog.pg_get_userbyid(COALESCE(c.relowner, p.proowner))
             WHEN NOT pg_catalog.has_schema_privilege(n.oid, 'CREATE')
                 THEN ' could not be created again: no CREATE on schema ' || n.nspname
+            -- Who is no superuser may give nothing to a role that could not have made it there.
+            WHEN NOT u.rolsuper AND COALESCE(c.relowner, p.proowner) <> u.oid
+                AND NOT pg_catalog.has_schema_privilege(COALESCE(c.relowner, p.proowner), n.oid, 'CREATE')
+                THEN pg_catalog.format(
+                    ' could not be given back to %s, who has no CREATE on schema %s',
+                    pg_catalog.pg_get_userbyid(COALESCE(c.relowner, p.proowner)), n.nspname)
         END AS what
     ) AS w
     WHERE w.what IS NOT NULL;
