@@ -203,7 +203,7 @@ def require_trusted_schema(connection: psycopg.Connection) -> bool:
                 f"The schema ledgerviews in database {connection.info.dbname!r} belongs to {owner!r},"
                 " whom this role need not trust; nothing was done.",
                 hint=f"Connect as {owner!r} or a member of it; who may become it adds"
-                f" options=-c%20role={owner} to the URL. Else look at what the schema holds, and give it and all"
-                " in it to a role that you trust.",
+                f" options=-c%20role={owner} to the URL. Else look at what the schema holds, and give it and"
+                " all in it to a role that you trust.",
             )
     return bool(found)

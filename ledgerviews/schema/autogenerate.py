@@ -146,7 +146,7 @@ def _operations(
         others=others,
         writing=writing(autogen_context.migration_context),
     )
-    before, after = views(found.differences, found.specs)
+    before, after = views(found.differences)
     own: list[ops.MigrateOperation] = []
     if found.differences:
         told = tuple(
@@ -169,25 +169,14 @@ def _packaged(autogen_context: AutogenContext) -> bool:
     return context is not None and context.config is not None and SETTINGS in context.config.attributes
 
 
-def views(
-    differences: Sequence[Difference], specs: Mapping[str, Spec]
-) -> tuple[dict[str, Spec], dict[str, Spec]]:
-    """What the operation is called with: the relations as they stand, and as they are to stand.
-
-    With a source that changes go those that find their days by it, though they are the same after it: what
-    takes their log reads that of their parent, which is made anew.
-    """
+def views(differences: Sequence[Difference]) -> tuple[dict[str, Spec], dict[str, Spec]]:
+    """What the operation is called with: the relations as they stand, and as they are to stand."""
     changing = [one for one in differences if one.what != DROP]
     before = {one.former or one.key: one.before for one in changing if one.before is not None}
     # Dropped ones come readers first; a dict of specs has them last.
     before |= {one.key: one.before for one in reversed(differences) if one.what == DROP and one.before}
     after = {one.key: one.after for one in changing if one.after is not None}
-    same = {
-        key: spec
-        for key, spec in specs.items()
-        if key not in after and spec.get("parent") and "{schema}.{name}".format(**spec["parent"]) in before
-    }
-    return before | same, after | same
+    return before, after
 
 
 def _contract(found: Comparison, wanted: Declared) -> str:

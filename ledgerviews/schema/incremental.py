@@ -155,6 +155,13 @@ def create_source(  # noqa: PLR0913 (the frozen form of a declaration)
     ]
 
 
+def want_indexes(*, schema: str, name: str, indexes: Sequence[str]) -> sql.Composable:
+    """Note which indexes single days need of a source: its leading columns, comma-separated."""
+    return sql.SQL("UPDATE ledgerviews.source SET wanted_indexes = {}::text[] WHERE source = {}").format(
+        sql.Literal(list(indexes)), sql.Literal(f"{schema}.{name}")
+    )
+
+
 def track_sources(sources: Sequence[str], *, tracking: str) -> list[sql.Composable]:
     """Put the triggers on sources (``schema.table``), all together; take them off for tracking ``none``.
 

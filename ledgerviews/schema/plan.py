@@ -160,6 +160,9 @@ def _own(name: str, one: Difference, relation: Relation | None) -> Step:
     kind = spec["kind"]
     seconds = one.live.registered.seconds if one.live is not None and one.live.registered else None
     size = relation.source_bytes if relation is not None else None
+    if kind == SOURCE and one.what != CREATE and set(one.aspects) == {"indexes"}:
+        # Which ones are wanted is only noted: `ledgerviews index install` makes them.
+        return Step(action=METADATA, name=name, kind=kind, lock="none")
     if kind == SOURCE:
         return Step(action=TRACKED, name=name, kind=kind, lock=_LOCKS[TRACKED])
     if one.what == CREATE:

@@ -153,10 +153,19 @@ def mend(catalog: Catalog | None, one: Difference) -> str:
             "Run the application's own migrations; or set LEDGERVIEWS_MODELS to models of yours: where it is"
             " not set, the package's own are meant"
         )
+    if normal is not None and normal.sqlstate == _NO_TABLE and _is_source(catalog, str(normal.error)):
+        return (
+            "Run the application's own migrations first, or mend the name in sources.py and where it is read"
+        )
     if normal is not None and normal.part == "day_definition":
         # Its own SELECT was tried before.
         return f"Mend the day_rows of {', '.join((one.after or {})['sources'])} in sources.py"
     return f"Mend it in {one.key}{'.py' if normal is not None and normal.part in _IN_PYTHON else '.sql'}"
+
+
+def _is_source(catalog: Catalog, error: str) -> bool:
+    """Whether the relation that PostgreSQL misses, whatever language its words are in, is a declared source."""
+    return any(f'"{source.qualified}"' in error for source in catalog.sources.values())
 
 
 def _declare_column(catalog: Catalog | None, one: Difference, normal: Normal) -> str:

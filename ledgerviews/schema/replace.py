@@ -157,7 +157,8 @@ def script(
     known = {(item.schema, item.name) for item in items if item.spec is not None}
     were, shall = staging.sources(before), staging.sources(after)
     new = [name for name in shall if name not in were]
-    changed = _with_children([name for name in shall if name in were and shall[name] != were[name]], shall)
+    both = [name for name in shall if name in were and shall[name] != were[name]]
+    changed = _with_children([name for name in both if staging.made_anew(were[name], shall[name])], shall)
     gone = [name for name in were if name not in shall]
     # A new child of a changed parent is made twice: for what is built, and once its parent is there again.
     known_sources = shall | were
@@ -191,6 +192,7 @@ def script(
         *(_create_source(shall[name]) for name in _parents_first(changed, shall)),
     ]
     parts += unrefreshed.statements(items)
+    parts += [_want_indexes(shall[name]) for name in both if name not in changed]
     if changed:
         parts.append(statements.track_sources(changed, tracking=settings.tracking))
     return "".join([*parts, session.THEIRS])
@@ -205,6 +207,12 @@ def _create_source(arguments: Mapping[str, Any]) -> str:
         key=arguments.get("key"),
         parent=ParentTable(**parent) if parent is not None else None,
         indexes=arguments.get("indexes", ()),
+    )
+
+
+def _want_indexes(arguments: Mapping[str, Any]) -> str:
+    return statements.want_indexes(
+        schema=arguments["schema"], name=arguments["name"], indexes=arguments.get("indexes", ())
     )
 
 

@@ -115,6 +115,11 @@ def sources(specs: Specs) -> dict[str, dict[str, Any]]:
     return found
 
 
+def made_anew(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether the log and the triggers of a source are others; the indexes that it wants are only noted."""
+    return {**before, "indexes": ()} != {**after, "indexes": ()}
+
+
 def declared(item: Staged) -> dict[str, Any]:
     """What the registry keeps of a spec beside columns of its own; ``exact``: its key had a schema."""
     found = {name: value for name, value in (item.spec or {}).items() if name in _DECLARED}

@@ -207,6 +207,11 @@ def create_source(  # noqa: PLR0913 (the frozen form of a declaration)
     )
 
 
+def want_indexes(*, schema: str, name: str, indexes: Sequence[str]) -> str:
+    """Note which indexes single days need of a source."""
+    return _script([incremental.want_indexes(schema=schema, name=name, indexes=indexes)])
+
+
 def track_sources(sources: Sequence[str], *, tracking: str) -> str:
     """Put the triggers on sources, or take them off."""
     return _script(incremental.track_sources(sources, tracking=tracking))

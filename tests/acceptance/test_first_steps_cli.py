@@ -157,6 +157,24 @@ def test_without_its_models_a_project_s_are_asked_for(bare: Shop, run_cli: pg.Ru
     )
 
 
+def test_a_source_whose_table_is_not_there_yet_is_the_application_s_to_make(
+    bare: Shop, connect: Connect
+) -> None:
+    """The model that reads it is right, so nobody is sent to mend that."""
+    connect(bare.url).execute("DROP TABLE public.orders")
+    (bare.folder / "shop/models/sources.py").write_text(
+        "from ledgerviews.catalog import Source\n"
+        'SOURCES = (Source(name="orders", description="Orders.", columns={"id": "integer"}),)\n',
+        encoding="utf-8",
+    )
+
+    told = bare("db", "revision", "-m", "first")
+
+    assert told.returncode == 2
+    assert 'relation "public.orders" does not exist; nothing was written.' in told.stderr
+    assert "  Run the application's own migrations first, or mend the name in sources.py" in told.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -74,20 +74,31 @@ def days(connection: psycopg.Connection) -> list[tuple[str, int]]:
 
 
 def test_another_index_of_the_parent(application: Application, empty_url: str, connect: Connect) -> None:
-    """The child goes with its parent, there and back, and later writes to either are seen."""
+    """Noted, and no more, there and back: tracked as before, nothing is recomputed, writes are seen."""
     connection = connect(empty_url)
     declare(application, day="placed", indexes=["placed"])
+    connection.execute("SELECT ledgerviews.track('public.items', 'every write')")
+    days(connection)
+    ask = "SELECT source, tracking, wanted_indexes FROM ledgerviews.source ORDER BY source"
 
     application.change()
     differing = application.differs()
+    noted = connection.execute(ask).fetchall()
+    days(connection)
+    reasons = connection.execute(
+        "SELECT reason FROM ledgerviews.run_relation WHERE run_id = (SELECT max(run_id) FROM ledgerviews.run)"
+    ).fetchall()
     connection.execute("UPDATE public.orders SET placed = '2026-03-02 12:00+00'")
     moved = days(connection)
     application.downgrade()
     connection.execute("INSERT INTO public.items VALUES (1, now())")
 
     assert differing == []
+    assert noted == [("public.items", "every write", []), ("public.orders", "closed days", ["placed"])]
+    assert [reason for (reason,) in reasons if "tracking" in reason] == []
     assert moved == [("2026-03-02", 1), ("2026-03-07", 1)]
     assert days(connection) == [("2026-03-02", 2), ("2026-03-07", 1)]
+    assert connection.execute(ask).fetchall() == [(*row[:2], []) for row in noted]
 
 
 def test_the_parent_s_day_has_another_name(
@@ -112,13 +123,15 @@ def test_a_child_comes_and_goes_with_a_change_of_its_parent(
     """In one revision, there and back; what is written to it is seen."""
     connection = connect(empty_url)
     connection.execute("CREATE TABLE public.notes (order_id integer, added timestamptz)")
-    declare(application, day="placed", indexes=["placed"])
+    connection.execute("ALTER TABLE public.orders ADD shipped timestamptz")
+    connection.execute("UPDATE public.orders SET shipped = placed")
+    declare(application, day="shipped", indexes=["shipped"])
     items = application.sources["items"]
     application.sources["notes"] = items | {
         "day_rows": [condition.replace("items.", "notes.") for condition in items["day_rows"]]
     }
     application.models["note_days"] = application.models["item_days"] | {
-        "sql": SQL.format(day="placed").replace("public.items", "public.notes")
+        "sql": SQL.format(day="shipped").replace("public.items", "public.notes")
     }
 
     application.change()
