@@ -24,8 +24,14 @@ if TYPE_CHECKING:
 
 MINIMUM_SERVER = 150000
 CONNECT_TIMEOUT_S = 10
-KEEPALIVES = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 6}
-"""Seconds, and how often: Linux asks after two hours, when a firewall has long forgotten a connection."""
+KEEPALIVES = {
+    "keepalives_idle": 60,
+    "keepalives_interval": 10,
+    "keepalives_count": 6,
+    "tcp_user_timeout": 120_000,
+}
+"""Seconds, how often, and milliseconds: Linux asks after two hours, when a firewall has long forgotten a
+connection, and does not ask at all while something that it sent is not acknowledged."""
 
 LOOK_LOCK_TIMEOUT_MS = 5_000
 """How long what only looks waits for a lock that keeps it out, where nothing is set."""
@@ -134,22 +140,24 @@ def connect(
             )
         except (psycopg.ProgrammingError, UnicodeError, ValueError) as exc:
             raise UsageError(f"The connection's settings cannot be used: {exc}") from None
-        # The driver reads times in ISO only, and a database or role may have another default.
-        # On the role's own path anybody may have put operators.
-        connection.execute(f"SET search_path = pg_catalog, pg_temp; {read_alike(local=False)}")
-        connection.autocommit = autocommit
-    if connection.info.server_version < MINIMUM_SERVER:
-        version = connection.info.server_version
-        connection.close()
-        raise UsageError(f"The server is PostgreSQL {version // 10000}; ledgerviews needs 15 or later.")
-    if connection.info.parameter_status("is_superuser") == "on":
         try:
-            require_trusted_schema(connection)
-        except UsageError:
+            _begin(connection)
+            connection.autocommit = autocommit
+        except BaseException:
             connection.close()
             raise
-        connection.rollback()
     return connection
+
+
+def _begin(connection: psycopg.Connection) -> None:
+    """Have the session read as we do, and refuse a server, or a schema, that we must not work with."""
+    # The driver reads times in ISO only, and a database or role may have another default.
+    # On the role's own path anybody may have put operators.
+    connection.execute(f"SET search_path = pg_catalog, pg_temp; {read_alike(local=False)}")
+    if (version := connection.info.server_version) < MINIMUM_SERVER:
+        raise UsageError(f"The server is PostgreSQL {version // 10000}; ledgerviews needs 15 or later.")
+    if connection.info.parameter_status("is_superuser") == "on":
+        require_trusted_schema(connection)
 
 
 def read_alike(*, local: bool) -> str:

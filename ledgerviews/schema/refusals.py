@@ -147,25 +147,28 @@ def mend(catalog: Catalog | None, one: Difference) -> str:
         return _declare_column(catalog, one, normal)
     if catalog is None or one.key not in catalog.models:
         return "Mend it"
-    at_home = catalog.models[one.key].path.is_relative_to(_PACKAGED)
-    if at_home and normal is not None and normal.sqlstate == _NO_TABLE:
-        return (
-            "Run the application's own migrations; or set LEDGERVIEWS_MODELS to models of yours: where it is"
-            " not set, the package's own are meant"
-        )
-    if normal is not None and normal.sqlstate == _NO_TABLE and _is_source(catalog, str(normal.error)):
-        return (
-            "Run the application's own migrations first, or mend the name in sources.py and where it is read"
-        )
+    if normal is not None and normal.sqlstate == _NO_TABLE and (made := _of_the_application(catalog, one)):
+        return made
     if normal is not None and normal.part == "day_definition":
         # Its own SELECT was tried before.
         return f"Mend the day_rows of {', '.join((one.after or {})['sources'])} in sources.py"
     return f"Mend it in {one.key}{'.py' if normal is not None and normal.part in _IN_PYTHON else '.sql'}"
 
 
-def _is_source(catalog: Catalog, error: str) -> bool:
-    """Whether the relation that PostgreSQL misses, whatever language its words are in, is a declared source."""
-    return any(f'"{source.qualified}"' in error for source in catalog.sources.values())
+def _of_the_application(catalog: Catalog, one: Difference) -> str | None:
+    """What to do where a table is missing that the application makes; None where it may be a wrong name."""
+    if catalog.models[one.key].path.is_relative_to(_PACKAGED):
+        return (
+            "Run the application's own migrations; or set LEDGERVIEWS_MODELS to models of yours: where it is"
+            " not set, the package's own are meant"
+        )
+    error = str(one.normal.error) if one.normal is not None else ""
+    # PostgreSQL quotes the name, whatever language its words are in.
+    if any(f'"{source.qualified}"' in error for source in catalog.sources.values()):
+        return (
+            "Run the application's own migrations first, or mend the name in sources.py and where it is read"
+        )
+    return None
 
 
 def _declare_column(catalog: Catalog | None, one: Difference, normal: Normal) -> str:

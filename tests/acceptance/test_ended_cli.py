@@ -78,6 +78,18 @@ def test_a_migration_whose_session_is_ended_says_so_in_two_lines(
     assert "Exception" not in told.stderr
 
 
+@pytest.mark.parametrize("words", [("refresh",), ("status",), ("restore",), ("db", "check")])
+def test_the_first_question_may_fail_as_any_other(
+    installed_url: str, run_cli: pg.RunCli, words: tuple[str, ...]
+) -> None:
+    """A server that answers no such question, on a session for replication, say, is told in a line."""
+    told = run_cli(*words, url=f"{installed_url}&replication=database")
+
+    assert told.returncode in {1, 3}
+    assert told.stderr.startswith("ledgerviews: ")
+    assert "Traceback" not in told.stderr
+
+
 def test_a_session_that_ends_in_the_scrub_has_published(installed_url: str, connect: Connect) -> None:
     """The log knows that the run succeeded, so nobody is told that nothing was published."""
     session = connect(installed_url)

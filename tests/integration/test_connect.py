@@ -51,6 +51,7 @@ def test_a_silent_network_is_noticed_within_minutes(empty_url: str, parameter: s
 
     assert found["keepalives_idle"] == expected
     assert (found["keepalives_interval"], found["keepalives_count"]) == ("10", "6")
+    assert found["tcp_user_timeout"] == "120000"
 
 
 def test_the_timeouts_are_the_settings(empty_url: str) -> None:
